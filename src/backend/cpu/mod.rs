@@ -1,0 +1,3 @@
+//! The CPU: the fast path, and its plain twin in [`naive`].
+
+pub mod naive;

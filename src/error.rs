@@ -1,0 +1,93 @@
+//! The crate's error: one variant per way in which a forward call or a generation can fail; each loader has an
+//! error enum of its own, wrapped here.
+
+use crate::{config::ConfigError, sampler::SamplingError, tokenizer::TokenizerError, weights::WeightsError};
+
+/// Shorthand for results with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong. Every text names the thing, what was found and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// config.json is malformed or describes a model that is not supported.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A weights file is malformed or does not fit config.json.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The tokenizer's files are malformed, or a token id is not in its vocabulary.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// A sampling parameter is out of range, or the logits cannot be sampled from.
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
+    /// A token id that the model has no embedding for.
+    #[error("token id {id} out of range 0..={}", n_vocab - 1)]
+    TokenOutOfRange {
+        /// The id that was given.
+        id: u32,
+        /// The model's vocabulary size.
+        n_vocab: usize,
+    },
+    /// A CUDA device was asked for and cannot be had.
+    #[error("no CUDA device: {reason}; use --device cpu")]
+    NoCuda {
+        /// Why.
+        reason: String,
+    },
+    /// A call that needs text, on a model that came without a tokenizer.
+    #[error(
+        "the model has no tokenizer: give token ids, or add tokenizer.json, vocab.json and merges.txt, or vocab.txt"
+    )]
+    NoTokenizer,
+    /// A prompt without tokens, on a model without a first token.
+    #[error("the prompt has no tokens, and the model has no bos_token_id to start from")]
+    EmptyPrompt,
+    /// The prompt alone does not fit.
+    #[error("the model's maximum context length is {n_ctx} tokens; the prompt has {n_prompt}")]
+    PromptTooLong {
+        /// Positions the model has.
+        n_ctx: usize,
+        /// Tokens of the prompt.
+        n_prompt: usize,
+    },
+    /// The prompt fits, the answer asked for does not.
+    #[error(
+        "the model's maximum context length is {n_ctx} tokens; the prompt has {n_prompt} and {max_tokens} more were asked for"
+    )]
+    TooManyTokens {
+        /// Positions the model has.
+        n_ctx: usize,
+        /// Tokens of the prompt.
+        n_prompt: usize,
+        /// Tokens asked for.
+        max_tokens: usize,
+    },
+    /// More tokens than the model has positions for.
+    #[error(
+        "the model's maximum context length is {n_ctx} tokens; {n_cached} are cached and {n_tokens} more were given"
+    )]
+    ContextFull {
+        /// Positions the model has.
+        n_ctx: usize,
+        /// Tokens already in the sequence.
+        n_cached: usize,
+        /// Tokens that were to be appended.
+        n_tokens: usize,
+    },
+    /// The KV cache has too few free pages.
+    #[error("the KV cache needs {needed} more pages of {page_len} tokens, {free} are free", page_len = crate::cache::PAGE_LEN)]
+    CacheFull {
+        /// Pages that the call needs.
+        needed: usize,
+        /// Pages that are free.
+        free: usize,
+    },
+    /// A sequence that was released, or that belongs to another cache.
+    #[error("sequence {index} is not in this KV cache")]
+    UnknownSequence {
+        /// Index of the sequence.
+        index: u32,
+    },
+}
