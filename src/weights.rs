@@ -4,6 +4,8 @@
 //! (biases and LayerNorm parameters, under 1 % of a model) are kept as fp32. Called by the engine; backends read the
 //! fields of [`Weights`]. Tested in `tests/malformed_weights.rs` and `tests/formats.rs`.
 
+mod random;
+
 use crate::Config;
 use half::f16;
 use safetensors::{Dtype, SafeTensors};
@@ -30,6 +32,7 @@ impl AsRef<[u8]> for Bytes {
 #[derive(Clone, Debug)]
 enum Storage {
     Span { bytes: Arc<Bytes>, start: usize, len: usize },
+    F16(Arc<[f16]>),
     F32(Arc<[f32]>),
 }
 
@@ -76,6 +79,12 @@ impl Matrix {
         Self { rows, cols, half: false, storage: Storage::F32(values.into()) }
     }
 
+    /// A matrix `[rows, cols]` of fp16 values.
+    pub fn from_f16(rows: usize, cols: usize, values: Arc<[f16]>) -> Self {
+        assert_eq!(values.len(), rows * cols, "a matrix has rows * cols elements");
+        Self { rows, cols, half: true, storage: Storage::F16(values) }
+    }
+
     /// Rows, the outer dimension.
     pub fn rows(&self) -> usize {
         self.rows
@@ -89,6 +98,7 @@ impl Matrix {
     /// The elements, `[rows, cols]`.
     pub fn elements(&self) -> Elements<'_> {
         match &self.storage {
+            Storage::F16(values) => Elements::F16(values),
             Storage::F32(values) => Elements::F32(values),
             Storage::Span { bytes, start, len } => {
                 let bytes = &(**bytes).as_ref()[*start..*start + *len];
