@@ -97,6 +97,19 @@ impl Engine {
         Session { engine: self.clone(), seq, batch: Batch::new() }
     }
 
+    /// The token ids that `prompt` stands for; an empty text starts from the model's first token.
+    pub fn prompt_ids(&self, prompt: Prompt) -> Result<Vec<u32>> {
+        let ids = match prompt {
+            Prompt::Text(text) if text.is_empty() => self.config().bos_token_id.into_iter().collect(),
+            Prompt::Text(text) => self.tokenizer()?.encode(&text)?,
+            Prompt::Ids(ids) => ids,
+        };
+        if ids.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        Ok(ids)
+    }
+
     /// Token ids that can be chosen: a vocabulary padded beyond the tokenizer's has rows that stand for nothing.
     fn n_choices(&self) -> usize {
         let n_vocab = self.shared.config.n_vocab;
@@ -174,6 +187,13 @@ impl CancelToken {
     /// Whether [`cancel`](Self::cancel) was called.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl From<Arc<AtomicBool>> for CancelToken {
+    /// A token that is cancelled once `flag` is true: what a signal handler can set.
+    fn from(flag: Arc<AtomicBool>) -> Self {
+        Self(flag)
     }
 }
 
@@ -365,7 +385,7 @@ impl<'s> Generation<'s> {
         let started = Instant::now();
         let engine = session.engine.clone();
         let config = engine.config();
-        let ids = prompt_ids(&engine, prompt)?;
+        let ids = engine.prompt_ids(prompt)?;
         let n_limit = token_limit(config, ids.len(), params.max_tokens)?;
         let mut sampling = params.sampling.clone();
         for word in &params.banned {
@@ -566,19 +586,6 @@ impl Completion {
         self.token_ids.push(token);
         self.logprobs.push(step.logprobs.clone());
     }
-}
-
-/// The ids of `prompt`; an empty text starts from the model's first token.
-fn prompt_ids(engine: &Engine, prompt: Prompt) -> Result<Vec<u32>> {
-    let ids = match prompt {
-        Prompt::Text(text) if text.is_empty() => engine.config().bos_token_id.into_iter().collect(),
-        Prompt::Text(text) => engine.tokenizer()?.encode(&text)?,
-        Prompt::Ids(ids) => ids,
-    };
-    if ids.is_empty() {
-        return Err(Error::EmptyPrompt);
-    }
-    Ok(ids)
 }
 
 /// Most tokens that can follow a prompt: what was asked for, where it fits, or what is left of the context.

@@ -1,0 +1,76 @@
+//! How the program ends: one line on standard error, and an exit code that scripts can tell apart.
+
+use std::{fmt::Display, io, process::ExitCode};
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line is wrong, or it asked for help.
+    Usage(clap::Error),
+    /// Anything else, as a line for people.
+    Message(String),
+    /// Ctrl-C.
+    Interrupted,
+    /// Whoever read the output has gone: no error of ours.
+    ReaderGone,
+}
+
+impl Failure {
+    /// `what: why`.
+    pub fn because(what: impl Display, why: impl Display) -> Self {
+        Self::Message(format!("{what}: {why}"))
+    }
+
+    /// A failure to write to `what`.
+    pub fn writing(what: &str, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::ReaderGone,
+            _ => Self::because(format_args!("cannot write to {what}"), error),
+        }
+    }
+}
+
+impl From<halfwarp::Error> for Failure {
+    fn from(error: halfwarp::Error) -> Self {
+        Self::Message(error.to_string())
+    }
+}
+
+impl From<halfwarp::tokenizer::TokenizerError> for Failure {
+    fn from(error: halfwarp::tokenizer::TokenizerError) -> Self {
+        Self::Message(error.to_string())
+    }
+}
+
+/// Reports the outcome and turns it into the exit code.
+pub fn code(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) | Err(Failure::ReaderGone) => ExitCode::SUCCESS,
+        Err(Failure::Interrupted) => ExitCode::from(130),
+        Err(Failure::Message(message)) => {
+            super::output::note(format_args!("error: {}", one_line(&message)));
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(error)) => match error.print() {
+            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+                code(Err(Failure::writing("standard output", &e)))
+            }
+            _ => ExitCode::from(error.exit_code() as u8),
+        },
+    }
+}
+
+/// `message` with its line breaks made visible: names of files and texts of others may contain any.
+fn one_line(message: &str) -> String {
+    message.trim_end().replace('\n', "\\n").replace('\r', "\\r")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_with_line_breaks_stays_one_line() {
+        assert_eq!(one_line("bad name \"a\nb\"\r\n"), "bad name \"a\\nb\"");
+    }
+}

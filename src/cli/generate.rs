@@ -1,0 +1,189 @@
+//! `halfwarp generate`: continues a text.
+
+use super::{
+    exit::Failure,
+    interrupt::Interrupt,
+    model::{Model, ModelArgs},
+    output::{self, Out, note},
+    prompt::PromptArgs,
+    sampling::{EndArgs, SamplingArgs, generate_params},
+    stats,
+};
+use halfwarp::{
+    Error,
+    engine::{Completion, FinishReason, GenerateParams, Prompt, Step},
+    sampler::TokenLogprobs,
+};
+use serde_json::{Value, json};
+
+const AFTER_HELP: &str = "\
+The text is written as it is generated, with the prompt before it and one line break after it. Without a prompt \
+the model starts a text of its own. Text that looks like a special token stays text. Ctrl-C ends the text, with \
+exit code 130. With --ids and a model that has no tokenizer, token ids are written instead of text.
+
+Logits are changed in this order: bias and bans, penalties, temperature, top-k, top-p, min-p, typical-p.
+
+Examples:
+  halfwarp generate                                           a story from the bundled model
+  halfwarp generate --seed 7 --max-tokens 80 \"The old king\"   the same one every time
+  halfwarp generate --temperature 0 --stop '\\n' --no-echo \"The name of the cat was\"
+  echo \"Once upon a time\" | halfwarp generate --json | jq .text
+  halfwarp generate --model distilgpt2 --ids 464,3290 --stats";
+
+/// Continue a text
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    #[command(flatten)]
+    prompt: PromptArgs,
+
+    #[command(flatten)]
+    end: EndArgs,
+
+    #[command(flatten)]
+    sampling: SamplingArgs,
+
+    #[command(flatten)]
+    output: OutputArgs,
+
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+struct OutputArgs {
+    /// Begin the text with the prompt [default, except with --json]
+    #[arg(long, overrides_with = "no_echo")]
+    echo: bool,
+
+    /// Write only what is new
+    #[arg(long)]
+    no_echo: bool,
+
+    /// Report the log-probability of every token and of the N likeliest ones; with --echo also the prompt's
+    #[arg(long, value_name = "N", requires = "json")]
+    logprobs: Option<usize>,
+
+    /// Write times and speeds to standard error
+    #[arg(long)]
+    stats: bool,
+
+    /// Write one JSON object at the end instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+impl OutputArgs {
+    fn echo(&self) -> bool {
+        self.echo || !self.no_echo && !self.json
+    }
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let prompt = args.prompt.read()?;
+    let mut params = generate_params(&args.sampling, &args.end)?;
+    params.logprobs = args.output.logprobs;
+    // A model's first token, where nothing was given, is no text of the user's.
+    params.echo = args.output.echo() && !matches!(&prompt, Prompt::Text(text) if text.is_empty());
+    let model = args.model.open()?;
+    let ids = model.engine.prompt_ids(prompt)?;
+    params.max_tokens = fit_context(&model, ids.len(), &args.end)?;
+
+    let interrupt = Interrupt::watch()?;
+    params.cancel = interrupt.token();
+    let completion = if args.output.json {
+        let completion = model.engine.session().generate_with(ids.clone(), &params, |_| ())?;
+        output::print_json(&to_json(&model, &params, &ids, &completion))?;
+        completion
+    } else {
+        stream(&model, ids, &params)?
+    };
+    if args.output.stats {
+        note(format_args!("{}", stats::table(&model, &completion.stats)));
+        note(format_args!("seed {}, {}", params.sampling.seed, model.engine.device_name()));
+    }
+    match completion.finish_reason {
+        FinishReason::Cancel => Err(Failure::Interrupted),
+        _ => Ok(()),
+    }
+}
+
+/// Most tokens to generate: what was asked for, or what is left of the context.
+fn fit_context(model: &Model, n_prompt: usize, end: &EndArgs) -> Result<Option<usize>, Failure> {
+    let n_ctx = model.engine.config().n_ctx;
+    let Some(n_ctx) = end.ctx_size.filter(|&n| n < n_ctx) else { return Ok(end.max_tokens) };
+    let left = n_ctx.checked_sub(n_prompt).ok_or(Error::PromptTooLong { n_ctx, n_prompt })?;
+    match end.max_tokens {
+        Some(max_tokens) if max_tokens > left => {
+            Err(Error::TooManyTokens { n_ctx, n_prompt, max_tokens }.into())
+        }
+        max_tokens => Ok(Some(max_tokens.unwrap_or(left))),
+    }
+}
+
+/// Generates and writes the text, or ids where there is no tokenizer, as they come.
+fn stream(model: &Model, ids: Vec<u32>, params: &GenerateParams) -> Result<Completion, Failure> {
+    let mut out = Out::new();
+    let mut session = model.engine.session();
+    let mut generation = session.generate(ids, params)?;
+    let as_text = model.engine.tokenizer().is_ok();
+    let mut separator = "";
+    for step in generation.by_ref() {
+        match step? {
+            Step { text, .. } if as_text => out.write(text)?,
+            Step { token_id: Some(id), .. } => {
+                out.write(format_args!("{separator}{id}"))?;
+                separator = ",";
+            }
+            Step { .. } => (),
+        }
+        out.flush()?;
+    }
+    out.line("")?;
+    out.flush()?;
+    Ok(generation.into_completion())
+}
+
+fn to_json(model: &Model, params: &GenerateParams, prompt_ids: &[u32], completion: &Completion) -> Value {
+    let n_echoed = completion.token_ids.len() - completion.stats.n_generated;
+    let (prompt_logprobs, logprobs) = completion.logprobs.split_at(n_echoed);
+    let token_ids = &completion.token_ids[n_echoed..];
+    let mut value = json!({
+        "model": model.name,
+        "device": model.engine.device_name(),
+        "seed": params.sampling.seed,
+        "text": completion.text,
+        "token_ids": token_ids,
+        "prompt_ids": prompt_ids,
+        "finish_reason": completion.finish_reason.as_str(),
+        "stop": completion.stop,
+        "usage": stats::usage(&completion.stats),
+        "timings": stats::timings(model, &completion.stats),
+    });
+    if params.logprobs.is_some() {
+        let report = |ids: &[u32], logprobs: &[Option<TokenLogprobs>]| -> Vec<Value> {
+            ids.iter().zip(logprobs).map(|(&id, l)| token_json(model, id, l.as_ref())).collect()
+        };
+        value["logprobs"] = report(token_ids, logprobs).into();
+        if params.echo {
+            value["prompt_logprobs"] = report(prompt_ids, prompt_logprobs).into();
+        }
+    }
+    value
+}
+
+fn token_json(model: &Model, id: u32, logprobs: Option<&TokenLogprobs>) -> Value {
+    let token = |id: u32| model.engine.tokenizer().ok().and_then(|t| t.decode(&[id]).ok());
+    let top = |l: &TokenLogprobs| -> Vec<Value> {
+        let one = |&(id, logprob): &(u32, f32)| json!({"id": id, "token": token(id), "logprob": logprob});
+        l.top.iter().map(one).collect()
+    };
+    json!({
+        "id": id,
+        "token": token(id),
+        "logprob": logprobs.map(|l| l.logprob),
+        "top_logprobs": logprobs.map(top),
+    })
+}

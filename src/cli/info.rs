@@ -1,0 +1,167 @@
+//! `halfwarp info`: what is in a model, and what this machine offers it.
+
+use super::{
+    exit::Failure,
+    footprint::Footprint,
+    machine,
+    model::ModelArgs,
+    output::{self, Out, bytes, count},
+};
+use halfwarp::{
+    Config, Tokenizer,
+    backend::{self, Device},
+};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const AFTER_HELP: &str = "\
+Examples:
+  halfwarp info
+  halfwarp info --model gpt2 --bandwidth
+  halfwarp info --json | jq .model.kv_bytes_per_token";
+
+/// Show what is in a model, and what this machine offers it
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// Measure how fast the memory is read: takes a second or two
+    #[arg(long)]
+    bandwidth: bool,
+
+    /// Write one JSON object
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// Everything that is shown.
+struct Info {
+    name: String,
+    config: Config,
+    footprint: Footprint,
+    tokenizer: Option<Tokenizer>,
+    device: String,
+    cuda: Result<String, String>,
+    n_threads: usize,
+    bandwidth: Option<f64>,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let source = args.model.weights.source.source()?;
+    let weights = Arc::new(source.weights(&args.model.weights.options())?);
+    let n_threads = args.model.device.threads.unwrap_or_else(machine::n_cores);
+    let info = Info {
+        name: args.model.weights.source.name(),
+        config: weights.config.clone(),
+        footprint: Footprint::of(&weights),
+        tokenizer: source.tokenizer()?,
+        cuda: backend::open(Device::Cuda(0), weights.clone(), None)
+            .map(|backend| backend.name())
+            .map_err(|e| e.to_string()),
+        device: args.model.backend(weights)?.name(),
+        n_threads,
+        bandwidth: args.bandwidth.then(|| machine::read_bandwidth(n_threads)),
+    };
+    if args.json { output::print_json(&info.to_json()) } else { info.print() }
+}
+
+impl Info {
+    fn print(&self) -> Result<(), Failure> {
+        let mut out = Out::new();
+        out.line("model")?;
+        self.model_lines().into_iter().try_for_each(|(name, value)| out.line(row(name, &value)))?;
+        out.line("machine")?;
+        self.machine_lines().into_iter().try_for_each(|(name, value)| out.line(row(name, &value)))?;
+        out.flush()
+    }
+
+    fn model_lines(&self) -> Vec<(&'static str, String)> {
+        let (c, f) = (&self.config, &self.footprint);
+        let tokenizer = match &self.tokenizer {
+            Some(tokenizer) => format!("{} tokens", tokenizer.n_vocab()),
+            None => "none: token ids only".into(),
+        };
+        let cache = f.kv_bytes_per_token * c.n_ctx as u64;
+        vec![
+            ("name", self.name.clone()),
+            ("parameters", count(f.n_params)),
+            ("layers", format!("{}", c.n_layer)),
+            ("heads", format!("{} of {}", c.n_head, c.head_dim())),
+            ("width", format!("{}, MLP {}", c.n_embd, c.n_inner)),
+            ("vocabulary", format!("{}", c.n_vocab)),
+            ("context", format!("{} tokens", c.n_ctx)),
+            ("activation", format!("{:?}", c.activation)),
+            ("tokenizer", tokenizer),
+            ("weights", format!("{} in {}", f.dtype, bytes(f.bytes))),
+            (
+                "per token",
+                format!(
+                    "{} of weights read, {} of keys and values kept",
+                    bytes(f.bytes_per_token),
+                    bytes(f.kv_bytes_per_token)
+                ),
+            ),
+            ("full cache", bytes(cache)),
+            ("memory", format!("{} with one full context", bytes(f.bytes + cache))),
+        ]
+    }
+
+    fn machine_lines(&self) -> Vec<(&'static str, String)> {
+        let unknown = || std::env::consts::ARCH.to_string();
+        let mut lines = vec![
+            ("CPU", machine::cpu_name().unwrap_or_else(unknown)),
+            ("features", machine::cpu_features().join(" ")),
+            ("cores", format!("{}, {} threads used", machine::n_cores(), self.n_threads)),
+            ("CUDA", self.cuda.clone().unwrap_or_else(|reason| reason)),
+            ("runs on", self.device.clone()),
+        ];
+        if let Some(bandwidth) = self.bandwidth {
+            let bound = bandwidth / self.footprint.bytes_per_token as f64;
+            lines.push(("bandwidth", format!("{:.1} GB/s with {} threads", bandwidth / 1e9, self.n_threads)));
+            lines.push(("bound", format!("{bound:.0} tok/s if every token reads its weights from memory")));
+        }
+        lines
+    }
+
+    fn to_json(&self) -> Value {
+        let (c, f) = (&self.config, &self.footprint);
+        json!({
+            "model": {
+                "name": self.name,
+                "n_params": f.n_params,
+                "n_layer": c.n_layer,
+                "n_head": c.n_head,
+                "n_embd": c.n_embd,
+                "n_inner": c.n_inner,
+                "n_vocab": c.n_vocab,
+                "n_ctx": c.n_ctx,
+                "activation": format!("{:?}", c.activation),
+                "tie_word_embeddings": c.tie_word_embeddings,
+                "tokenizer_n_vocab": self.tokenizer.as_ref().map(Tokenizer::n_vocab),
+                "dtype": f.dtype,
+                "bytes": f.bytes,
+                "bytes_per_token": f.bytes_per_token,
+                "kv_bytes_per_token": f.kv_bytes_per_token,
+            },
+            "machine": {
+                "cpu": machine::cpu_name(),
+                "arch": std::env::consts::ARCH,
+                "features": machine::cpu_features(),
+                "n_cores": machine::n_cores(),
+                "n_threads": self.n_threads,
+                "device": self.device,
+                "cuda": self.cuda.as_ref().ok(),
+                "no_cuda_because": self.cuda.as_ref().err(),
+                "read_bandwidth": self.bandwidth,
+            },
+            "version": env!("CARGO_PKG_VERSION"),
+        })
+    }
+}
+
+fn row(name: &str, value: &str) -> String {
+    format!("  {name:11} {value}")
+}

@@ -1,0 +1,69 @@
+//! The command line: what `halfwarp` accepts, and how it ends.
+//!
+//! Each command is one file with its arguments and a `run`; all of them only call the library. The text that was asked
+//! for goes to standard output and everything else to standard error. Tested through the built program in
+//! `tests/cli_*.rs`.
+
+mod exit;
+mod footprint;
+mod generate;
+mod info;
+mod interrupt;
+mod logits;
+mod machine;
+mod model;
+mod output;
+mod prompt;
+mod sampling;
+mod stats;
+mod tokenize;
+
+use clap::{Parser, Subcommand};
+use exit::Failure;
+use std::process::ExitCode;
+
+const AFTER_HELP: &str = "\
+Every option that names an environment variable takes its value from there when it is not given.
+Text goes to standard output, everything else to standard error.
+
+Exit codes:
+  0    done (also when the reader of the output went away)
+  1    failed: model, device, input or output
+  2    wrong usage
+  74   the weights file was changed while it was mapped
+  130  interrupted (Ctrl-C)
+
+Examples:
+  halfwarp generate \"Once upon a time\"
+  halfwarp generate --model gpt2 --temperature 0 --max-tokens 40 --stats \"The capital of France is\"
+  halfwarp info --model path/to/gpt2";
+
+/// Low-latency inference for GPT-2-family language models.
+#[derive(Debug, Parser)]
+#[command(name = "halfwarp", version, after_help = AFTER_HELP, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Generate(Box<generate::Args>),
+    Tokenize(tokenize::Args),
+    Logits(logits::Args),
+    Info(info::Args),
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    exit::code(Cli::try_parse().map_err(Failure::Usage).and_then(run))
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Generate(args) => generate::run(*args),
+        Command::Tokenize(args) => tokenize::run(args),
+        Command::Logits(args) => logits::run(args),
+        Command::Info(args) => info::run(args),
+    }
+}

@@ -1,0 +1,143 @@
+//! Which model, on what: the arguments that the commands share, and the model they open.
+
+use super::{exit::Failure, footprint::Footprint, output::note};
+use halfwarp::{
+    Engine, Source, Weights,
+    backend::{self, Backend, Device},
+    source::LoadOptions,
+};
+use std::{
+    ffi::OsString,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Which model.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Model")]
+pub struct SourceArgs {
+    /// A folder, a weights file, or a name in the Hugging Face cache [default: the small bundled model]
+    #[arg(short, long, env = "HALFWARP_MODEL", value_name = "MODEL")]
+    pub model: Option<OsString>,
+}
+
+impl SourceArgs {
+    /// Finds the model.
+    pub fn source(&self) -> Result<Source, Failure> {
+        match &self.model {
+            None => Ok(Source::Bundled),
+            Some(name) => match name.to_str() {
+                Some(name) => Ok(Source::find(name)?),
+                None => Ok(Source::Folder(name.into())),
+            },
+        }
+    }
+
+    /// What to call the model: its name, or the last part of its path.
+    pub fn name(&self) -> String {
+        let Some(name) = &self.model else { return "tales".into() };
+        let path = std::path::Path::new(name);
+        let path = path.canonicalize().unwrap_or_else(|_| path.into());
+        path.file_name().unwrap_or(name).to_string_lossy().into_owned()
+    }
+}
+
+/// How weights are read.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+pub enum Load {
+    #[default]
+    Map,
+    Read,
+}
+
+/// Which weights, and how to read them.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Model")]
+pub struct WeightsArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+
+    /// How to read the weights: map the file, or copy it to memory, which survives that the file is changed
+    #[arg(long, env = "HALFWARP_LOAD", value_name = "HOW", default_value = "map")]
+    pub load: Load,
+
+    /// Accept weights that are NaN or infinite
+    #[arg(long, env = "HALFWARP_ALLOW_NONFINITE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub allow_nonfinite: bool,
+}
+
+impl WeightsArgs {
+    /// How to read the weights.
+    pub fn options(&self) -> LoadOptions {
+        LoadOptions { read: matches!(self.load, Load::Read), allow_nonfinite: self.allow_nonfinite }
+    }
+}
+
+/// The device and its threads.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Device")]
+pub struct DeviceArgs {
+    /// Where to run: auto, cpu, cuda or cuda:N
+    #[arg(short, long, env = "HALFWARP_DEVICE", value_name = "DEVICE", default_value = "auto")]
+    pub device: Device,
+
+    /// Threads of the CPU backend [default: one per core]
+    #[arg(short, long, env = "HALFWARP_THREADS", value_name = "N", allow_negative_numbers = true, value_parser = parse_threads)]
+    pub threads: Option<usize>,
+}
+
+/// Most threads that can be asked for.
+const MAX_THREADS: usize = 1024;
+
+/// Parses a number of threads.
+pub fn parse_threads(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|n| (1..=MAX_THREADS).contains(n))
+        .ok_or_else(|| format!("expected a whole number in 1..={MAX_THREADS}"))
+}
+
+/// A model on a device.
+#[derive(Debug, clap::Args)]
+pub struct ModelArgs {
+    #[command(flatten)]
+    pub weights: WeightsArgs,
+
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+impl ModelArgs {
+    /// Loads the model and puts it on the device.
+    pub fn open(&self) -> Result<Model, Failure> {
+        let started = Instant::now();
+        let source = self.weights.source.source()?;
+        let tokenizer = source.tokenizer()?;
+        let weights = Arc::new(source.weights(&self.weights.options())?);
+        let footprint = Footprint::of(&weights);
+        if let Some(hint) = footprint.conversion_hint() {
+            note(format_args!("note: {hint}"));
+        }
+        let n_cache = weights.config.n_ctx;
+        let backend = self.backend(weights)?;
+        let engine = Engine::new(backend, tokenizer, n_cache)?;
+        Ok(Model { engine, name: self.weights.source.name(), footprint, load_time: started.elapsed() })
+    }
+
+    /// Puts `weights` on the device.
+    pub fn backend(&self, weights: Arc<Weights>) -> Result<Box<dyn Backend>, Failure> {
+        Ok(backend::open(self.device.device, weights, self.device.threads)?)
+    }
+}
+
+/// A model that is ready to run.
+pub struct Model {
+    /// Runs it.
+    pub engine: Engine,
+    /// What to call it.
+    pub name: String,
+    /// What it weighs.
+    pub footprint: Footprint,
+    /// From the start of loading to the first possible call.
+    pub load_time: Duration,
+}
