@@ -47,7 +47,7 @@ impl Source {
         match self {
             #[cfg(feature = "bundled")]
             Self::Bundled => Ok(Some(Tokenizer::bundled())),
-            Self::Folder(folder) => Ok(Some(Tokenizer::open(folder)?)),
+            Self::Folder(folder) => Ok(Tokenizer::find(folder)?),
         }
     }
 }

@@ -1,0 +1,50 @@
+//! Why a tokenizer or a text was refused.
+
+use std::{fmt::Display, path::PathBuf};
+
+/// Why a tokenizer was refused, or a text.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenizerError {
+    /// The operating system's error.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A folder without tokenizer files.
+    #[error("{} has no tokenizer.json, no vocab.json with merges.txt, and no vocab.txt", folder.display())]
+    Missing {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A file does not describe a tokenizer.
+    #[error("{file}{}{section}: {what}", if section.is_empty() { "" } else { ": " })]
+    Malformed {
+        /// The file.
+        file: &'static str,
+        /// The part of it that is wrong, like `model.vocab`; empty where it is the file as a whole.
+        section: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A token id that is not in the vocabulary.
+    #[error("token id {id} out of range 0..={}", n_vocab.saturating_sub(1))]
+    OutOfRange {
+        /// The id.
+        id: u32,
+        /// Number of token ids.
+        n_vocab: usize,
+    },
+    /// The text cannot be encoded.
+    #[error("cannot encode the text: {0}")]
+    Encode(String),
+}
+
+impl TokenizerError {
+    pub(super) fn malformed(file: &'static str, section: impl Into<String>, what: impl Display) -> Self {
+        Self::Malformed { file, section: section.into(), what: what.to_string() }
+    }
+}

@@ -1,0 +1,174 @@
+//! Text to token ids and back: byte-level BPE and WordPiece.
+//!
+//! Opened from a model folder by the engine, used on its own by `halfwarp tokenize`. Encoding is the `tokenizers` crate's;
+//! decoding is ours, over a table of every token's bytes, so that a stream of tokens becomes text in constant time each
+//! ([`Detokenizer`]). Text that looks like a special token stays text: `<|endoftext|>` in a prompt is promoted to the
+//! special id only by [`Tokenizer::encode_with_special`]. Special tokens leave no text when decoded.
+//! Tested in `tests/tokenizers.rs`, `tests/malformed_tokenizers.rs` and `tests/detokenizer.rs`.
+
+mod detokenizer;
+mod error;
+mod files;
+mod json;
+mod vocabulary;
+
+pub use detokenizer::Detokenizer;
+pub use error::TokenizerError;
+
+use serde_json::Value;
+use std::{borrow::Cow, path::Path};
+use vocabulary::{Spacing, Vocabulary};
+
+/// A vocabulary and its rules.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    vocabulary: Vocabulary,
+}
+
+impl Tokenizer {
+    /// Opens the tokenizer of a model folder: tokenizer.json, else vocab.json and merges.txt, else vocab.txt. `None`
+    /// where the folder has none of them.
+    pub fn find(folder: &Path) -> Result<Option<Self>, TokenizerError> {
+        let is_file = |name: &str| folder.join(name).is_file();
+        if is_file("tokenizer.json") {
+            Self::from_json(&files::read(folder, "tokenizer.json")?).map(Some)
+        } else if is_file("vocab.json") && is_file("merges.txt") {
+            let json = files::byte_level_bpe(folder)?;
+            Self::new(&json, json.to_string().as_bytes(), &[], "vocab.json").map(Some)
+        } else if is_file("vocab.txt") {
+            let (json, duplicates) = files::word_piece(folder)?;
+            Self::new(&json, json.to_string().as_bytes(), &duplicates, "vocab.txt").map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// [`find`](Self::find), where a folder without a tokenizer is an error.
+    pub fn open(folder: &Path) -> Result<Self, TokenizerError> {
+        Self::find(folder)?.ok_or_else(|| TokenizerError::Missing { folder: folder.into() })
+    }
+
+    /// Parses a tokenizer.json.
+    pub fn from_json(text: &[u8]) -> Result<Self, TokenizerError> {
+        let file = "tokenizer.json";
+        let json = serde_json::from_slice(text).map_err(|e| TokenizerError::malformed(file, "", e))?;
+        Self::new(&json, text, &[], file)
+    }
+
+    /// The tokenizer of the bundled model.
+    #[cfg(feature = "bundled")]
+    pub fn bundled() -> Self {
+        Self::from_json(include_bytes!("../../models/tales/tokenizer.json"))
+            .expect("the bundled tokenizer is valid")
+    }
+
+    /// A tokenizer from `json`, a tokenizer.json whose text is `text`, and further ids of its tokens. Errors name `file`.
+    fn new(
+        json: &Value,
+        text: &[u8],
+        duplicates: &[(u32, String)],
+        file: &'static str,
+    ) -> Result<Self, TokenizerError> {
+        let pieces = json::check(json, duplicates)
+            .map_err(|(section, what)| TokenizerError::malformed(file, section, what))?;
+        let mut inner = parse(text).map_err(|e| TokenizerError::malformed(file, "", e))?;
+        // A prompt is never cut short or padded behind its author's back.
+        let _ = inner.with_truncation(None);
+        inner.with_padding(None).set_encode_special_tokens(true);
+        for piece in pieces.added() {
+            if inner.token_to_id(piece.text) != Some(piece.id) {
+                let what =
+                    format!("the id of {:?} is {}, which no added token can get", piece.text, piece.id);
+                return Err(TokenizerError::malformed(file, "added_tokens", what));
+            }
+        }
+        let spacing = Spacing::of(json).map_err(|what| TokenizerError::malformed(file, "decoder", what))?;
+        Ok(Self { inner, vocabulary: Vocabulary::new(&pieces, spacing) })
+    }
+
+    /// Number of token ids.
+    pub fn n_vocab(&self) -> usize {
+        self.vocabulary.n_vocab()
+    }
+
+    /// The token ids of `text`. What looks like a special token is text like any other.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let encoding =
+            self.inner.encode_fast(text, false).map_err(|e| TokenizerError::Encode(e.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The token ids of `text`, where every special token that is spelled out in it becomes its id: for text of which
+    /// every word is trusted.
+    pub fn encode_with_special(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let mut ids = Vec::new();
+        let mut rest = text;
+        while let Some((at, len, id)) = self.vocabulary.find_special(rest) {
+            ids.extend(self.encode(&rest[..at])?);
+            ids.push(id);
+            rest = &rest[at + len..];
+        }
+        ids.extend(self.encode(rest)?);
+        Ok(ids)
+    }
+
+    /// The ids of `word` as it stands at the start of a text and after a space: what has to be banned to ban the word.
+    /// vLLM bans the spelling with a space only where it has as many tokens as the one without; here it always counts.
+    pub fn spellings(&self, word: &str) -> Result<Vec<Vec<u32>>, TokenizerError> {
+        let mut spellings = vec![self.encode(word)?, self.encode(&format!(" {word}"))?];
+        // A space that is a token of its own adds nothing to the spelling without it.
+        if spellings[1].ends_with(&spellings[0]) {
+            spellings.truncate(1);
+        }
+        spellings.retain(|ids| !ids.is_empty());
+        Ok(spellings)
+    }
+
+    /// The text of `ids`, special tokens left out. Bytes that are not UTF-8 become U+FFFD, as
+    /// [`String::from_utf8_lossy`] puts it.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        let mut bytes = Vec::new();
+        let mut last = None;
+        for &id in ids {
+            self.vocabulary.append(id, &mut last, &mut bytes)?;
+        }
+        Ok(match String::from_utf8_lossy(&bytes) {
+            Cow::Owned(text) => text,
+            Cow::Borrowed(text) => text.to_owned(),
+        })
+    }
+
+    /// The token as the vocabulary spells it: `Ġthe` or `##ing`.
+    pub fn piece(&self, id: u32) -> Result<&str, TokenizerError> {
+        self.vocabulary.piece(id)
+    }
+
+    /// The tokens as the vocabulary spells them.
+    pub fn pieces(&self, ids: &[u32]) -> Result<Vec<&str>, TokenizerError> {
+        ids.iter().map(|&id| self.piece(id)).collect()
+    }
+
+    /// The bytes that the token stands for; those of a special token are its name.
+    pub fn token_bytes(&self, id: u32) -> Result<&[u8], TokenizerError> {
+        self.vocabulary.bytes(id)
+    }
+
+    /// The id of a token as the vocabulary spells it, a special one like `<|endoftext|>` among them.
+    pub fn id_of(&self, piece: &str) -> Option<u32> {
+        self.inner.token_to_id(piece)
+    }
+
+    /// Whether the token is special: it has a meaning and no text.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.vocabulary.is_special(id)
+    }
+}
+
+/// Hands a checked tokenizer.json to the `tokenizers` crate.
+fn parse(text: &[u8]) -> Result<tokenizers::Tokenizer, String> {
+    // The crate panics on some malformed files. `json::check` refuses those that are known; this is the belt beside it.
+    std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(text))
+        .map_err(|_| "the tokenizers crate panicked".to_string())?
+        .map_err(|e| e.to_string())
+}
