@@ -1,7 +1,10 @@
 //! The crate's error: one variant per way in which a forward call or a generation can fail; each loader has an
 //! error enum of its own, wrapped here.
 
-use crate::{config::ConfigError, sampler::SamplingError, tokenizer::TokenizerError, weights::WeightsError};
+use crate::{
+    config::ConfigError, sampler::SamplingError, source::SourceError, tokenizer::TokenizerError,
+    weights::WeightsError,
+};
 
 /// Shorthand for results with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -10,6 +13,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// No model was found.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// config.json is malformed or describes a model that is not supported.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -4,8 +4,16 @@
 //! Called by [`Engine::open`](crate::Engine::open) and by the program's commands that read a model without running it.
 //! Tested in `tests/sources.rs`.
 
-use crate::{Result, Tokenizer, Weights};
-use std::path::PathBuf;
+#[cfg(feature = "bundled")]
+pub(crate) mod bundled;
+pub mod cache;
+mod info;
+
+pub use info::{DtypeTotal, Info};
+
+use crate::{Result, Tokenizer, Weights, weights::checkpoint::Checkpoint};
+use cache::{HubCache, ModelId};
+use std::path::{Path, PathBuf};
 
 /// A model that was found, not read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,39 +23,146 @@ pub enum Source {
     Bundled,
     /// A folder with config.json, weights and a tokenizer.
     Folder(PathBuf),
+    /// A safetensors file; config.json and the tokenizer are beside it.
+    File(PathBuf),
 }
 
 /// How weights are read.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// Reads the file into memory instead of mapping it: costs the size of the file, and survives its truncation.
+    /// Reads the files into memory instead of mapping them: costs their size in memory and the time to copy it, and
+    /// survives their truncation.
     pub read: bool,
-    /// Accepts NaN and infinite weights.
+    /// Accepts NaN and infinite weights, and skips the search for them.
     pub allow_nonfinite: bool,
 }
 
 impl Source {
-    /// Finds the model that `name` names.
+    /// Finds the model that `name` names, without touching the network. In this order: nothing or `tales` is the
+    /// bundled model; what exists as a folder or file is that; a name of the form `[org/]model[@revision]` is looked up
+    /// in the Hugging Face cache.
     pub fn find(name: &str) -> Result<Self> {
-        Ok(Self::Folder(name.into()))
+        #[cfg(feature = "bundled")]
+        if name.is_empty() || name == "tales" {
+            return Ok(Self::Bundled);
+        }
+        let path = Path::new(name);
+        if path.symlink_metadata().is_ok() {
+            return Self::from_path(path);
+        }
+        let Some(id) = ModelId::parse(name) else {
+            return Err(SourceError::NoSuchPath { path: path.into() })?;
+        };
+        let cache = HubCache::from_env()?;
+        match cache.find(&id)? {
+            Some(folder) => Ok(Self::Folder(folder)),
+            None => Err(SourceError::NotFound { name: name.into(), cache: cache.root().into() })?,
+        }
+    }
+
+    /// The model at a path: a folder, a safetensors file, or the index of its shards.
+    pub fn from_path(path: &Path) -> Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let metadata = path.metadata().map_err(|source| SourceError::Io { path: path.into(), source })?;
+        if metadata.is_dir() {
+            Ok(Self::Folder(path.into()))
+        } else if name == "model.safetensors.index.json" || name == "config.json" {
+            Ok(Self::Folder(path.parent().unwrap_or(Path::new(".")).into()))
+        } else if name.ends_with(".safetensors") {
+            Ok(Self::File(path.into()))
+        } else {
+            Err(SourceError::NotAModel { path: path.into() })?
+        }
+    }
+
+    /// Opens and checks the model's files, without making weights of them.
+    pub fn checkpoint(&self, options: &LoadOptions) -> Result<Checkpoint> {
+        match self {
+            #[cfg(feature = "bundled")]
+            Self::Bundled => Checkpoint::bundled(),
+            Self::Folder(path) | Self::File(path) => Checkpoint::open(path, options),
+        }
     }
 
     /// Reads config.json and maps the weights.
     pub fn weights(&self, options: &LoadOptions) -> Result<Weights> {
-        let _ = options;
         match self {
             #[cfg(feature = "bundled")]
             Self::Bundled => Ok(Weights::bundled()),
-            Self::Folder(folder) => Weights::open(folder),
+            Self::Folder(path) | Self::File(path) => Weights::open_with(path, options),
+        }
+    }
+
+    /// What the model is, for people.
+    pub fn info(&self) -> Result<Info> {
+        Info::new(&self.checkpoint(&LoadOptions::default())?, self.folder())
+    }
+
+    /// The folder with the model's files; the bundled model has none.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            #[cfg(feature = "bundled")]
+            Self::Bundled => None,
+            Self::Folder(folder) => Some(folder),
+            Self::File(file) => file.parent(),
         }
     }
 
     /// Reads the tokenizer; `None` where the model has no tokenizer files.
     pub fn tokenizer(&self) -> Result<Option<Tokenizer>> {
-        match self {
+        match self.folder() {
             #[cfg(feature = "bundled")]
-            Self::Bundled => Ok(Some(Tokenizer::bundled())),
-            Self::Folder(folder) => Ok(Tokenizer::find(folder)?),
+            None => Ok(Some(Tokenizer::bundled())),
+            #[cfg(not(feature = "bundled"))]
+            None => Ok(None),
+            Some(folder) => Ok(Tokenizer::find(folder)?),
         }
     }
+}
+
+/// Why no model was found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The operating system's error.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A path where nothing is.
+    #[error("no model at {}: there is no such file or folder", path.display())]
+    NoSuchPath {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file that is not one of a model's.
+    #[error("{} is not a model: expected a folder with config.json and model.safetensors, or a .safetensors file", path.display())]
+    NotAModel {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A name that is neither a path nor in the cache.
+    #[error("no model {name:?}: there is no such path, and it is not in the Hugging Face cache at {}", cache.display())]
+    NotFound {
+        /// The name.
+        name: String,
+        /// Where it was looked for.
+        cache: PathBuf,
+    },
+    /// There is no cache to look in.
+    #[error("cannot tell where the Hugging Face cache is: set HF_HUB_CACHE, HF_HOME or HOME")]
+    NoCache,
+    /// The name is in the cache, but not the revision.
+    #[error("{name} is in the Hugging Face cache at {}, but not its revision {revision:?}", folder.display())]
+    NoRevision {
+        /// The model.
+        name: String,
+        /// The revision.
+        revision: String,
+        /// The model's folder in the cache.
+        folder: PathBuf,
+    },
 }

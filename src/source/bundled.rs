@@ -1,0 +1,12 @@
+//! The files of the small model that is compiled into the crate: `models/tales`.
+
+/// Its config.json.
+pub const CONFIG: &[u8] = include_bytes!("../../models/tales/config.json");
+
+/// Its model.safetensors, aligned as a mapped file would be.
+pub fn weights() -> &'static [u8] {
+    #[repr(align(64))]
+    struct Aligned<T: ?Sized>(T);
+    static MODEL: &Aligned<[u8]> = &Aligned(*include_bytes!("../../models/tales/model.safetensors"));
+    &MODEL.0
+}

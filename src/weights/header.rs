@@ -1,0 +1,214 @@
+//! The header of a safetensors file, checked whole before a byte of the data is touched.
+//!
+//! The format: 8 bytes of little-endian length, that many bytes of JSON, then the tensors' data without holes. The
+//! `safetensors` crate defines the element types; its own checks name at most one tensor, let duplicates pass and allow
+//! headers of 100 MB, so this reader replaces them and is compared with it in `tests/malformed_weights.rs`.
+
+use super::WeightsError;
+use safetensors::Dtype;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use std::{collections::HashSet, fmt, io::Read, path::Path};
+
+/// Longest header, in bytes. That of GPT-2 XL has under 100 KiB.
+const MAX_LEN: u64 = 16 << 20;
+
+/// Most tensors in one file.
+const MAX_TENSORS: usize = 100_000;
+
+/// Most dimensions of a tensor.
+const MAX_DIMS: usize = 8;
+
+/// A file's tensors, in the order of their data.
+pub struct Header {
+    /// Name and place of each tensor.
+    pub tensors: Vec<(String, Entry)>,
+    /// Where the data starts in the file.
+    pub data_start: usize,
+}
+
+/// One tensor's entry.
+#[derive(Deserialize)]
+pub struct Entry {
+    pub dtype: Dtype,
+    pub shape: Shape,
+    /// First byte and the byte after the last, from the start of the data.
+    pub data_offsets: (usize, usize),
+}
+
+impl Header {
+    /// Reads the header from the start of a file of `len` bytes. `path` is for the errors.
+    pub fn read(mut file: impl Read, len: u64, path: &Path) -> Result<Self, WeightsError> {
+        let path = || path.to_path_buf();
+        let io = |source| WeightsError::Io { path: path(), source };
+        let mut start = Vec::with_capacity(64);
+        file.by_ref().take(64).read_to_end(&mut start).map_err(io)?;
+        if let Some(found) = other_format(&start) {
+            return Err(WeightsError::OtherFormat { path: path(), found });
+        }
+        let Some(&length) = start.first_chunk::<8>() else {
+            return Err(WeightsError::HeaderCut { path: path(), needed: 8, found: len });
+        };
+        let length = u64::from_le_bytes(length);
+        if length > MAX_LEN {
+            return Err(WeightsError::HeaderTooLong { path: path(), found: length, limit: MAX_LEN });
+        }
+        if 8 + length > len {
+            return Err(WeightsError::HeaderCut { path: path(), needed: 8 + length, found: len });
+        }
+        let mut json = start.split_off(8);
+        let missing = length.saturating_sub(json.len() as u64);
+        file.take(missing).read_to_end(&mut json).map_err(io)?;
+        json.truncate(length as usize);
+
+        let mut tensors = parse(&json).map_err(|(message, at)| WeightsError::Header {
+            path: path(),
+            message,
+            offset: 8 + at as u64,
+        })?;
+        tensors.sort_by_key(|(_, entry)| entry.data_offsets);
+        let data_len = check(&tensors).map_err(|(name, message)| WeightsError::Tensor {
+            path: path(),
+            name: name.into(),
+            message,
+        })?;
+        let needed = (8 + length).saturating_add(data_len as u64);
+        if needed != len {
+            return Err(WeightsError::Size { path: path(), needed, found: len });
+        }
+        Ok(Self { tensors, data_start: 8 + length as usize })
+    }
+}
+
+/// What a file is that people take for weights, by its first bytes.
+fn other_format(start: &[u8]) -> Option<&'static str> {
+    let text = start.trim_ascii_start().to_ascii_lowercase();
+    if text.starts_with(b"version https://git-lfs") {
+        Some("a Git LFS pointer (run `git lfs pull`, or download the file itself)")
+    } else if text.starts_with(b"<!doctype") || text.starts_with(b"<html") || text.starts_with(b"<?xml") {
+        Some("a web page (the download got an error page)")
+    } else if start.starts_with(b"GGUF") {
+        Some("a GGUF file")
+    } else if start.starts_with(b"PK\x03\x04") || start.starts_with(b"\x80\x02") {
+        Some("a PyTorch file (convert it with `save_pretrained(..., safe_serialization=True)`)")
+    } else {
+        None
+    }
+}
+
+/// The entries of the JSON, or what is wrong and at which byte of it.
+fn parse(json: &[u8]) -> Result<Vec<(String, Entry)>, (String, usize)> {
+    let text = str::from_utf8(json).map_err(|e| ("the header is not UTF-8".to_string(), e.valid_up_to()))?;
+    let body = text.trim_start_matches([' ', '\t', '\n', '\r']);
+    if !body.starts_with('{') {
+        let found = body.chars().next().map_or("nothing".into(), |c| format!("{c:?}"));
+        return Err((format!("the header begins with {found}, expected '{{'"), text.len() - body.len()));
+    }
+    let entries: Entries = serde_json::from_str(text).map_err(|e| {
+        let line: usize = text.split_inclusive('\n').take(e.line().saturating_sub(1)).map(str::len).sum();
+        (format!("the header is malformed: {e}"), line + e.column())
+    })?;
+    Ok(entries.0)
+}
+
+/// Checks each entry against itself and all together for holes and overlaps; returns where the data ends.
+fn check(tensors: &[(String, Entry)]) -> Result<usize, (&str, String)> {
+    let mut end_of_last = 0;
+    let mut last = None;
+    for (name, entry) in tensors {
+        let ((start, end), shape) = (entry.data_offsets, &entry.shape.0);
+        if end < start {
+            return Err((name, format!("has data_offsets [{start}, {end}], whose end is before the start")));
+        }
+        let elements = shape.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim));
+        let Some(bits) = elements.and_then(|n| n.checked_mul(entry.dtype.bitsize())) else {
+            return Err((name, format!("has shape {shape:?}, which overflows")));
+        };
+        if !bits.is_multiple_of(8) || bits / 8 != end - start {
+            let message = format!(
+                "has data_offsets [{start}, {end}], {} bytes; {:?} of shape {shape:?} needs {}",
+                end - start,
+                entry.dtype,
+                bits.div_ceil(8)
+            );
+            return Err((name, message));
+        }
+        if start != end_of_last {
+            let relation = if start < end_of_last { "overlaps" } else { "leaves a hole after" };
+            let other = last.map_or("the start of the data".into(), |other| format!("tensor {other}"));
+            let message = format!(
+                "has data_offsets [{start}, {end}] and {relation} {other}, which ends at {end_of_last}"
+            );
+            return Err((name, message));
+        }
+        (end_of_last, last) = (end, Some(name));
+    }
+    Ok(end_of_last)
+}
+
+/// The header's object: entries in file order, none twice, [`MAX_TENSORS`] at most.
+struct Entries(Vec<(String, Entry)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor;
+        impl<'de> Visitor<'de> for EntriesVisitor {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let (mut entries, mut names) = (Vec::new(), HashSet::new());
+                while let Some(name) = map.next_key::<String>()? {
+                    if !names.insert(name.clone()) {
+                        return Err(A::Error::custom(format!("duplicate tensor {name}")));
+                    }
+                    if name == "__metadata__" {
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    }
+                    if entries.len() == MAX_TENSORS {
+                        return Err(A::Error::custom(format!("more than {MAX_TENSORS} tensors")));
+                    }
+                    let entry =
+                        map.next_value().map_err(|e| A::Error::custom(format!("tensor {name}: {e}")))?;
+                    entries.push((name, entry));
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(EntriesVisitor)
+    }
+}
+
+/// A shape of [`MAX_DIMS`] dimensions at most.
+pub struct Shape(pub Vec<usize>);
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ShapeVisitor;
+        impl<'de> Visitor<'de> for ShapeVisitor {
+            type Value = Shape;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a list of dimensions")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Shape, A::Error> {
+                let mut dims = Vec::with_capacity(4);
+                while let Some(dim) = seq.next_element()? {
+                    if dims.len() == MAX_DIMS {
+                        return Err(A::Error::custom(format!("a shape of more than {MAX_DIMS} dimensions")));
+                    }
+                    dims.push(dim);
+                }
+                Ok(Shape(dims))
+            }
+        }
+        deserializer.deserialize_seq(ShapeVisitor)
+    }
+}

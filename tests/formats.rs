@@ -1,0 +1,237 @@
+//! Every way to store one model gives the same weights, bit for bit, and the same logits.
+
+#[path = "common/checkpoint.rs"]
+mod checkpoint;
+
+use checkpoint::{Dtype, Model, N_EMBD, N_VOCAB};
+use halfwarp::{
+    Config, Weights,
+    backend::cpu::naive,
+    source::{LoadOptions, Source},
+    weights::{Elements, LayerNorm, Matrix},
+};
+use serde_json::json;
+use std::{fs, path::Path};
+use tempfile::TempDir;
+
+/// The bits of everything in `weights`, widened to fp32.
+fn bits(weights: &Weights) -> Vec<u32> {
+    let mut bits = Vec::new();
+    let mut matrix = |m: &Matrix| {
+        bits.extend([m.rows() as u32, m.cols() as u32]);
+        bits.extend((0..m.rows() * m.cols()).map(|i| m.elements().get(i).to_bits()));
+    };
+    weights.matrices().for_each(&mut matrix);
+    let mut vector = |v: &[f32]| bits.extend(v.iter().map(|v| v.to_bits()));
+    let mut norm = |n: &LayerNorm| [&n.weight, &n.bias].map(|v| vector(v));
+    for layer in &weights.h {
+        norm(&layer.ln_1);
+        norm(&layer.ln_2);
+    }
+    norm(&weights.ln_f);
+    for layer in &weights.h {
+        for linear in [&layer.attn.c_attn, &layer.attn.c_proj, &layer.mlp.c_fc, &layer.mlp.c_proj] {
+            vector(&linear.bias);
+        }
+    }
+    bits
+}
+
+fn logit_bits(weights: &Weights) -> Vec<u64> {
+    naive::forward(weights, &[3, 1, 4, 1, 5]).into_iter().map(f64::to_bits).collect()
+}
+
+fn open(folder: &Path) -> Weights {
+    Weights::open(folder).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Writes `model`, opens it and compares it with the plain fp16 one.
+fn assert_same(claim: &str, model: &Model) {
+    let folder = TempDir::new().unwrap();
+    model.write(folder.path());
+    assert_same_folder(claim, folder.path());
+}
+
+fn assert_same_folder(claim: &str, path: &Path) {
+    let folder = TempDir::new().unwrap();
+    Model::new(Dtype::F16).write(folder.path());
+    let (expected, found) = (open(folder.path()), open(path));
+    assert!(bits(&expected) == bits(&found), "{claim}: the weights differ");
+    assert!(logit_bits(&expected) == logit_bits(&found), "{claim}: the logits differ");
+}
+
+#[test]
+fn fp32_and_bf16_are_the_same_weights_as_fp16() {
+    assert_same("fp32", &Model::new(Dtype::F32));
+    assert_same("bf16", &Model::new(Dtype::BF16));
+}
+
+#[test]
+fn prefixes_of_wrappers_do_not_matter() {
+    for prefix in ["transformer.", "_orig_mod.transformer.", "module.transformer.", "module._orig_mod."] {
+        let mut model = Model::new(Dtype::F16);
+        model.rename(|name| format!("{prefix}{name}"));
+        assert_same(prefix, &model);
+    }
+}
+
+#[test]
+fn mask_buffers_and_unknown_tensors_are_ignored() {
+    let mut model = Model::new(Dtype::F16);
+    for i in 0..2 {
+        model.push(&format!("h.{i}.attn.bias"), &[1, 1, 10, 10], vec![1.0; 100]);
+        model.push(&format!("h.{i}.attn.masked_bias"), &[], vec![f32::NEG_INFINITY]);
+    }
+    model.push("score.weight", &[2, N_EMBD], vec![0.5; 2 * N_EMBD]);
+    assert_same("buffers", &model);
+    let folder = TempDir::new().unwrap();
+    model.write(folder.path());
+    let ignored = Source::Folder(folder.path().into()).info().unwrap().ignored;
+    assert_eq!(
+        ignored,
+        ["h.0.attn.bias", "h.0.attn.masked_bias", "h.1.attn.bias", "h.1.attn.masked_bias", "score.weight"]
+    );
+}
+
+#[test]
+fn linear_layout_is_transposed() {
+    let mut model = Model::new(Dtype::F16);
+    for tensor in model.tensors.iter_mut().filter(|t| t.name.contains(".c_") && t.name.ends_with("weight")) {
+        let (rows, cols) = (tensor.shape[0], tensor.shape[1]);
+        let old = tensor.values.clone();
+        tensor.values = (0..old.len()).map(|i| old[i % rows * cols + i / rows]).collect();
+        tensor.shape = vec![cols, rows];
+    }
+    assert_same("nn.Linear, fp16", &model);
+    model.tensors.iter_mut().for_each(|t| t.dtype = Dtype::F32);
+    assert_same("nn.Linear, fp32", &model);
+}
+
+#[test]
+fn a_tied_head_that_is_stored_twice_is_accepted() {
+    let mut model = Model::new(Dtype::F16);
+    let wte = model.tensor("wte.weight").values.clone();
+    model.push("lm_head.weight", &[N_VOCAB, N_EMBD], wte);
+    assert_same("tied duplicate", &model);
+}
+
+#[test]
+fn an_untied_head_makes_the_logits() {
+    let mut model = Model::new(Dtype::F16);
+    model.config["tie_word_embeddings"] = json!(false);
+    let head: Vec<f32> = model.tensor("wte.weight").values.iter().map(|v| 2.0 * v).collect();
+    model.push("lm_head.weight", &[N_VOCAB, N_EMBD], head);
+    let (folder, tied) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    model.write(folder.path());
+    Model::new(Dtype::F16).write(tied.path());
+    let twice =
+        naive::forward(&open(tied.path()), &[1, 2, 3]).into_iter().map(|v| 2.0 * v).collect::<Vec<_>>();
+    assert_eq!(naive::forward(&open(folder.path()), &[1, 2, 3]), twice);
+}
+
+#[test]
+fn shards_are_one_model() {
+    let folder = TempDir::new().unwrap();
+    let model = Model::new(Dtype::F16);
+    model.write_config(folder.path());
+    let mut map = serde_json::Map::new();
+    for (i, part) in model.tensors.chunks(7).enumerate() {
+        let name = format!("model-{i:05}.safetensors");
+        for tensor in part {
+            map.insert(tensor.name.clone(), json!(name));
+        }
+        let shard = Model { config: model.config.clone(), tensors: part.to_vec() };
+        fs::write(folder.path().join(name), shard.file(0)).unwrap();
+    }
+    let index = json!({"metadata": {}, "weight_map": map}).to_string();
+    fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();
+    assert_same_folder("shards", folder.path());
+}
+
+#[test]
+fn data_at_odd_offsets_is_copied_with_the_right_values() {
+    for dtype in [Dtype::F16, Dtype::BF16, Dtype::F32] {
+        for shift in 1..4 {
+            let folder = TempDir::new().unwrap();
+            let model = Model::new(dtype);
+            model.write_config(folder.path());
+            fs::write(folder.path().join("model.safetensors"), model.file(shift)).unwrap();
+            assert_same_folder(&format!("{dtype:?} shifted by {shift}"), folder.path());
+        }
+    }
+}
+
+#[test]
+fn reading_into_memory_is_the_same_as_mapping() {
+    let folder = TempDir::new().unwrap();
+    Model::new(Dtype::F16).write(folder.path());
+    let source = Source::Folder(folder.path().into());
+    let read = source.weights(&LoadOptions { read: true, ..LoadOptions::default() }).unwrap();
+    assert_eq!(bits(&open(folder.path())), bits(&read));
+}
+
+#[test]
+fn fp16_and_fp32_matrices_keep_their_type_and_bf16_is_widened() {
+    for (dtype, half, notice) in
+        [(Dtype::F16, true, false), (Dtype::F32, false, true), (Dtype::BF16, false, true)]
+    {
+        let folder = TempDir::new().unwrap();
+        Model::new(dtype).write(folder.path());
+        let weights = open(folder.path());
+        for matrix in weights.matrices() {
+            assert_eq!(matches!(matrix.elements(), Elements::F16(_)), half, "{dtype:?}");
+        }
+        assert_eq!(weights.notice().is_some_and(|n| n.contains("halfwarp convert")), notice, "{dtype:?}");
+    }
+}
+
+/// A nanoGPT export: its own config, `nn.Linear` layout, no biases, the head stored twice, a compiled module's prefix.
+#[test]
+fn nanogpt_exports_without_biases_load() {
+    let mut model = Model::new(Dtype::F32);
+    model.config = json!({"block_size": 10, "vocab_size": N_VOCAB, "n_layer": 2, "n_head": 2, "n_embd": N_EMBD,
+        "dropout": 0.0, "bias": false});
+    model.tensors.retain(|t| !t.name.ends_with(".bias"));
+    let mut plain = Model::new(Dtype::F32);
+    plain.config["activation_function"] = json!("gelu");
+    for tensor in plain.tensors.iter_mut().filter(|t| t.name.ends_with(".bias")) {
+        tensor.values.fill(0.0);
+    }
+    for tensor in model.tensors.iter_mut().filter(|t| t.name.contains(".c_")) {
+        let (rows, cols) = (tensor.shape[0], tensor.shape[1]);
+        let old = tensor.values.clone();
+        tensor.values = (0..old.len()).map(|i| old[i % rows * cols + i / rows]).collect();
+        tensor.shape = vec![cols, rows];
+    }
+    let wte = model.tensor("wte.weight").values.clone();
+    model.push("lm_head.weight", &[N_VOCAB, N_EMBD], wte);
+    model.rename(|name| {
+        if name == "lm_head.weight" {
+            format!("_orig_mod.{name}")
+        } else {
+            format!("_orig_mod.transformer.{name}")
+        }
+    });
+    let (folder, expected) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    model.write(folder.path());
+    plain.write(expected.path());
+    assert!(bits(&open(folder.path())) == bits(&open(expected.path())));
+    assert!(logit_bits(&open(folder.path())) == logit_bits(&open(expected.path())));
+}
+
+#[test]
+fn the_bundled_model_and_the_goldens_are_well_made() {
+    for folder in ["models/tales", "tests/goldens/tiny-fp32", "tests/goldens/odd-fp16"] {
+        let info = Source::Folder(folder.into()).info().unwrap();
+        assert!(info.n_params > 0 && info.ignored.is_empty(), "{folder}");
+        open(Path::new(folder));
+    }
+    let info = Source::Bundled.info().unwrap();
+    assert_eq!(info.dtypes.len(), 1);
+    assert_eq!(info.dtypes[0].dtype, "F16");
+    assert_eq!(info.n_params, 5_918_720);
+    assert_eq!(info.kv_bytes_per_token, 2 * 6 * 256 * 4);
+    let (folder, bundled) = (open(Path::new("models/tales")), Weights::bundled());
+    assert!(bits(&folder) == bits(&bundled), "the bundled model is models/tales");
+    assert_eq!(Config::from_json(&fs::read("models/tales/config.json").unwrap()).unwrap(), bundled.config);
+}
