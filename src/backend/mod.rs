@@ -40,9 +40,8 @@ impl FromStr for Device {
 
 /// Puts `weights` on `device`. `threads` is for the CPU; `None` takes one per core.
 pub fn open(device: Device, weights: Arc<Weights>, threads: Option<usize>) -> Result<Box<dyn Backend>> {
-    let _ = threads;
     match device {
-        Device::Auto | Device::Cpu => Ok(Box::new(cpu::naive::NaiveBackend::new(weights))),
+        Device::Auto | Device::Cpu => Ok(Box::new(cpu::CpuBackend::new(weights, threads))),
         Device::Cuda(_) => Err(Error::NoCuda { reason: "this build has no CUDA backend yet".into() }),
     }
 }

@@ -1,0 +1,186 @@
+//! [`CpuBackend`]'s forward pass: GPT-2 in model order.
+
+use super::{
+    Activations, CpuBackend, MAX_TOKENS, Plan, Planned, Storage, attention,
+    attention::Span,
+    linear::Then,
+    ops::{AttentionShape, Ops, Pages},
+};
+use crate::{
+    Config, Result, Weights,
+    backend::{Backend, Logits},
+    batch::{Batch, Entry, Rows},
+    cache::{KvCache, PAGE_LEN},
+};
+
+impl Backend for CpuBackend {
+    fn name(&self) -> String {
+        let n_threads = self.ops.n_threads();
+        format!("CPU ({}, {n_threads} thread{})", self.ops.isa(), if n_threads == 1 { "" } else { "s" })
+    }
+
+    fn config(&self) -> &Config {
+        &self.weights.config
+    }
+
+    fn new_cache(&mut self, n_tokens: usize) -> Result<KvCache> {
+        let n_pages = n_tokens.div_ceil(PAGE_LEN);
+        let config = &self.weights.config;
+        self.pages = Storage::new(config, n_pages);
+        Ok(KvCache::new(n_pages, config.n_ctx, config.n_vocab))
+    }
+
+    fn forward(&mut self, batch: &Batch, cache: &mut KvCache) -> Result<Logits<'_>> {
+        cache.append(batch)?;
+        let n_vocab = self.weights.config.n_vocab;
+        self.logits.resize(batch.n_rows() * n_vocab, 0.0);
+        let mut n_rows = 0;
+        self.plan.clear();
+        for entry in batch.entries() {
+            let pages = cache.pages(entry.seq)?;
+            let n_cached = cache.tokens(entry.seq)?.len() - entry.tokens.len();
+            if cfg!(debug_assertions) {
+                self.pages.poison(&pages[n_cached.div_ceil(PAGE_LEN)..]);
+            }
+            let mut n_planned = 0;
+            while n_planned < entry.tokens.len() {
+                n_planned += self.plan.push(entry, batch.tokens(), n_planned, n_cached, pages);
+                if self.plan.tokens.len() == MAX_TOKENS {
+                    n_rows += self.run_plan(n_rows);
+                }
+            }
+        }
+        self.run_plan(n_rows);
+        Ok(Logits::from_host(&self.logits, n_vocab))
+    }
+}
+
+impl CpuBackend {
+    /// Runs what is planned, writes the logits from row `first_row` on, and returns how many rows they are.
+    fn run_plan(&mut self, first_row: usize) -> usize {
+        let Self { weights, ops, pages, activations, plan, logits } = self;
+        if plan.tokens.is_empty() {
+            return 0;
+        }
+        let (n_rows, n_vocab) = (plan.rows.len(), weights.config.n_vocab);
+        let logits = &mut logits[first_row * n_vocab..][..n_rows * n_vocab];
+        forward(weights, ops, pages, activations, plan, logits);
+        plan.clear();
+        n_rows
+    }
+}
+
+/// Appends the planned tokens' keys and values to `pages` and writes the logits of the planned rows, `[R, V]`.
+fn forward(
+    weights: &Weights,
+    ops: &mut Ops,
+    pages: &mut Storage,
+    activations: &mut Activations,
+    plan: &Plan,
+    logits: &mut [f32],
+) {
+    let config = &weights.config;
+    let (n_tokens, width, eps) = (plan.tokens.len(), config.n_embd, config.layer_norm_epsilon);
+    let x = &mut activations.x[..n_tokens * width]; // [T, C]
+    let h = &mut activations.h[..n_tokens * width]; // [T, C]
+    let qkv = &mut activations.qkv[..n_tokens * 3 * width]; // [T, 3C]
+    let inner = &mut activations.inner[..n_tokens * config.n_inner]; // [T, F]
+
+    ops.embed(x, &plan.tokens, &plan.positions, &weights.wte, &weights.wpe);
+    for (i, layer) in weights.h.iter().enumerate() {
+        ops.layernorm(h, x, &layer.ln_1, eps);
+        ops.linear(qkv, h, &layer.attn.c_attn, Then::Store);
+        let shape = AttentionShape {
+            width,
+            head_dim: config.head_dim(),
+            scale: config.attn_scale(i),
+            n_ctx: config.n_ctx,
+        };
+        ops.attention(h, qkv, pages.layer(i), plan.spans(), shape);
+        ops.linear(x, h, &layer.attn.c_proj, Then::Add);
+
+        ops.layernorm(h, x, &layer.ln_2, eps);
+        ops.linear(inner, h, &layer.mlp.c_fc, Then::Activate(config.activation));
+        ops.linear(x, inner, &layer.mlp.c_proj, Then::Add);
+    }
+    let rows = plan.rows.len();
+    for (h, &row) in h.chunks_mut(width).zip(&plan.rows) {
+        h.copy_from_slice(&x[row * width..][..width]);
+    }
+    let (x, h) = (&mut x[..rows * width], &h[..rows * width]);
+    ops.layernorm(x, h, &weights.ln_f, eps);
+    ops.logits(logits, x, weights.lm_head.as_ref().unwrap_or(&weights.wte));
+}
+
+impl Plan {
+    fn clear(&mut self) {
+        self.tokens.clear();
+        self.positions.clear();
+        self.spans.clear();
+        self.pages.clear();
+        self.rows.clear();
+    }
+
+    /// Adds the tokens of `entry` from number `from` on, as many as fit, and returns how many.
+    fn push(&mut self, entry: &Entry, tokens: &[u32], from: usize, n_cached: usize, pages: &[u32]) -> usize {
+        let all = &tokens[entry.tokens.clone()][from..];
+        let first = self.tokens.len();
+        let n_tokens = all.len().min(MAX_TOKENS - first);
+        let position = n_cached + from;
+        self.tokens.extend_from_slice(&all[..n_tokens]);
+        self.positions.extend(position..position + n_tokens);
+        let pages_start = self.pages.len();
+        self.pages.extend_from_slice(&pages[..(position + n_tokens).div_ceil(PAGE_LEN)]);
+        self.spans.push(Planned { first, n_tokens, position, pages: (pages_start, self.pages.len()) });
+        match entry.rows {
+            Rows::None => {}
+            Rows::Last if n_tokens < all.len() => {}
+            Rows::Last => self.rows.push(first + n_tokens - 1),
+            Rows::All => self.rows.extend(first..first + n_tokens),
+        }
+        n_tokens
+    }
+
+    fn spans(&self) -> impl Iterator<Item = Span<'_>> + Clone + Sync {
+        self.spans.iter().map(|s| Span {
+            first: s.first,
+            n_tokens: s.n_tokens,
+            position: s.position,
+            pages: &self.pages[s.pages.0..s.pages.1],
+        })
+    }
+}
+
+impl Storage {
+    fn new(config: &Config, n_pages: usize) -> Self {
+        let n_rows = config.n_layer * n_pages * config.n_head * PAGE_LEN;
+        Self {
+            keys: vec![0.0; n_rows * config.head_dim()],
+            values: vec![0.0; n_rows * attention::padded(config.head_dim())],
+            n_pages,
+            n_layer: config.n_layer,
+        }
+    }
+
+    /// The part of layer `i`.
+    fn layer(&mut self, i: usize) -> Pages<'_> {
+        let (n_keys, n_values) = (self.keys.len() / self.n_layer, self.values.len() / self.n_layer);
+        Pages {
+            keys: &mut self.keys[i * n_keys..][..n_keys],
+            values: &mut self.values[i * n_values..][..n_values],
+        }
+    }
+
+    /// Fills pages with NaN, in all layers: a read of what nobody wrote shows in the logits.
+    fn poison(&mut self, pages: &[u32]) {
+        let (n_pages, n_layer) = (self.n_pages, self.n_layer);
+        for all in [&mut self.keys, &mut self.values] {
+            let page_len = all.len() / (n_layer * n_pages);
+            for layer in 0..n_layer {
+                for &page in pages {
+                    all[(layer * n_pages + page as usize) * page_len..][..page_len].fill(f32::NAN);
+                }
+            }
+        }
+    }
+}

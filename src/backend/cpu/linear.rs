@@ -1,0 +1,269 @@
+//! `y = x · w + b` with `w` as GPT-2's Conv1D stores it, `[in, out]`.
+//!
+//! ```text
+//! for t, o:  sum = 0;  for i ascending: sum = fma(x[t, i], w[i, o], sum);  y[t, o] = then(sum + b[o])
+//! ```
+//!
+//! Lanes are outputs, so this one chain per output is all that both ways below compute, and they agree to the bit:
+//!
+//! 1. Few tokens (`stream`): the weights are the work. Eight rows of `w` at a time flow through registers, once for all
+//!    tokens, and the sums wait in the first-level cache between one eight and the next.
+//! 2. Many tokens (`tiles`): the arithmetic is the work. A task widens a panel of columns to fp32 once; against it, tiles
+//!    of tokens x columns are summed in registers over all of `in`, from tokens packed so that a tile's are adjacent.
+//!
+//! Called by [`super::ops`]; compared with [`super::naive::linear`] in `tests/kernels.rs`.
+
+use super::{
+    simd::{Element, Kernel, LANES, Simd, math},
+    tile::Stripe,
+};
+use crate::config::Activation;
+use std::array::from_fn;
+
+/// What becomes of `x · w + b`.
+#[derive(Clone, Copy, Debug)]
+pub enum Then {
+    /// `y` is it.
+    Store,
+    /// `y` is the activation of it.
+    Activate(Activation),
+    /// It is added to `y`.
+    Add,
+}
+
+/// Most tokens that [`Stream`] takes at once.
+pub const MAX_STREAMED: usize = 12;
+
+/// Rows of weights that [`Stream`] holds in registers.
+const DEPTH: usize = 8;
+
+/// A matrix product's operands: `x` `[T, in]`, `w` `[in, out]`, `bias` `[out]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Operands<'a, E> {
+    /// Activations: row-major for [`Stream`], packed by [`pack`] for [`Tiles`].
+    pub x: &'a [f32],
+    /// Weights, row-major.
+    pub w: &'a [E],
+    /// One per output.
+    pub bias: &'a [f32],
+    /// `in`.
+    pub n_in: usize,
+    /// `out`.
+    pub n_out: usize,
+    /// What becomes of the result.
+    pub then: Then,
+}
+
+/// The first way: `y` is some columns of the output, for at most [`MAX_STREAMED`] tokens.
+pub struct Stream<'a, 'y, E> {
+    /// What is multiplied.
+    pub of: Operands<'a, E>,
+    /// `[T, cols]`.
+    pub y: Stripe<'y>,
+    /// Room for `cols` rounded up to [`LANES`], times T.
+    pub sums: &'a mut [f32],
+}
+
+impl<E: Element> Kernel for Stream<'_, '_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        let (n_tokens, cols) = (self.y.n_rows(), self.y.cols());
+        let sums = &mut self.sums.as_chunks_mut::<LANES>().0[..n_tokens * cols.len().div_ceil(LANES)];
+        sums.fill([0.0; LANES]);
+        let (whole, part) = sums.split_at_mut(n_tokens * (cols.len() / LANES));
+        let mut i = 0;
+        while i + DEPTH <= self.of.n_in {
+            stream_rows::<S, E, DEPTH>(s, &self.of, whole, n_tokens, cols.start, i);
+            i += DEPTH;
+        }
+        for i in i..self.of.n_in {
+            stream_rows::<S, E, 1>(s, &self.of, whole, n_tokens, cols.start, i);
+        }
+        if !part.is_empty() {
+            stream_part(s, &self.of, part, cols.end - cols.len() % LANES..cols.end);
+        }
+        for (c, sums) in sums.chunks(n_tokens).enumerate() {
+            for (t, sum) in sums.iter().enumerate() {
+                finish(s, &self.of, s.load(sum), cols.start + c * LANES, &mut self.y.row_mut(t)[c * LANES..]);
+            }
+        }
+    }
+}
+
+/// Adds the products of rows `i..i + R` of the weights to `sums`: `[cols / LANES, T]` vectors.
+#[inline(always)]
+fn stream_rows<S: Simd, E: Element, const R: usize>(
+    s: S,
+    of: &Operands<E>,
+    sums: &mut [[f32; LANES]],
+    n_tokens: usize,
+    first_col: usize,
+    i: usize,
+) {
+    let n_vectors = sums.len() / n_tokens;
+    let rows: [&[[E; LANES]]; R] =
+        from_fn(|r| of.w[(i + r) * of.n_out + first_col..][..n_vectors * LANES].as_chunks().0);
+    let mut x = [[0.0; R]; MAX_STREAMED];
+    for t in 0..n_tokens {
+        x[t].copy_from_slice(&of.x[t * of.n_in + i..][..R]);
+    }
+    for (c, sums) in sums.chunks_exact_mut(n_tokens).enumerate() {
+        let w: [S::V; R] = from_fn(|r| E::load(s, &rows[r][c]));
+        for (sum, x) in sums.iter_mut().zip(&x) {
+            let mut v = s.load(sum);
+            for r in 0..R {
+                v = s.fma(s.splat(x[r]), w[r], v);
+            }
+            s.store(v, sum);
+        }
+    }
+}
+
+/// The same for the columns after the last whole vector, all rows at once.
+#[inline(always)]
+fn stream_part<S: Simd, E: Element>(
+    s: S,
+    of: &Operands<E>,
+    sums: &mut [[f32; LANES]],
+    cols: std::ops::Range<usize>,
+) {
+    for i in 0..of.n_in {
+        let w = s.load_part(&of.w[i * of.n_out..][cols.clone()]);
+        for (t, sum) in sums.iter_mut().enumerate() {
+            let v = s.fma(s.splat(of.x[t * of.n_in + i]), w, s.load(sum));
+            s.store(v, sum);
+        }
+    }
+}
+
+/// Tokens in the tiles of an instruction set, and columns of its panels.
+pub struct TileShape;
+
+impl Kernel for TileShape {
+    type Output = (usize, usize);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> (usize, usize) {
+        (S::TILE.0, S::TILE.1 * LANES)
+    }
+}
+
+/// Packs one tile's tokens, `x` `[up to tile_tokens, in]`, to `[in, tile_tokens]`, with zeros for the missing ones.
+pub fn pack(packed: &mut [f32], x: &[f32], n_in: usize, tile_tokens: usize) {
+    if x.len() < n_in * tile_tokens {
+        packed.fill(0.0);
+    }
+    for (t, row) in x.chunks(n_in).enumerate() {
+        for (i, &v) in row.iter().enumerate() {
+            packed[i * tile_tokens + t] = v;
+        }
+    }
+}
+
+/// The second way: `y` is one panel of columns of the output, for any number of tokens.
+pub struct Tiles<'a, 'y, E> {
+    /// What is multiplied.
+    pub of: Operands<'a, E>,
+    /// `[T, cols]`, with as many columns as [`TileShape`] says, or fewer in the last panel.
+    pub y: Stripe<'y>,
+    /// Room for the panel, `[in, cols]`.
+    pub panel: &'a mut [f32],
+}
+
+impl<E: Element> Kernel for Tiles<'_, '_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        match S::TILE {
+            (12, 2) => tiles::<S, E, 12, 2>(s, self),
+            (6, 1) => tiles::<S, E, 6, 1>(s, self),
+            _ => tiles::<S, E, 2, 1>(s, self),
+        }
+    }
+}
+
+#[inline(always)]
+fn tiles<S: Simd, E: Element, const T: usize, const N: usize>(s: S, task: Tiles<E>) {
+    let Tiles { of, mut y, panel } = task;
+    let cols = y.cols();
+    let panel = &mut panel.as_chunks_mut::<LANES>().0.as_chunks_mut::<N>().0[..of.n_in];
+    widen(s, panel, &of, cols.start);
+    for (tile, x) in of.x.chunks_exact(of.n_in * T).enumerate() {
+        let mut sums = [[s.splat(0.0); N]; T];
+        chain(s, &mut sums, x.as_chunks::<T>().0.iter().zip(&*panel));
+        for (t, sums) in (tile * T..y.n_rows()).zip(sums) {
+            for (n, sum) in sums.into_iter().enumerate().filter(|(n, _)| n * LANES < cols.len()) {
+                finish(s, &of, sum, cols.start + n * LANES, &mut y.row_mut(t)[n * LANES..]);
+            }
+        }
+    }
+}
+
+/// Widens the columns from `first` on to fp32: `[in, N]` vectors, zero past the last column.
+#[inline(always)]
+fn widen<S: Simd, E: Element, const N: usize>(
+    s: S,
+    panel: &mut [[[f32; LANES]; N]],
+    of: &Operands<E>,
+    first: usize,
+) {
+    const AHEAD: usize = 16;
+    for (i, to) in panel.iter_mut().enumerate() {
+        if let Some(ahead) = of.w.get((i + AHEAD) * of.n_out + first) {
+            s.prefetch(ahead);
+        }
+        let row = &of.w[i * of.n_out..][first..of.n_out];
+        for n in 0..N {
+            let from = row.get(n * LANES..).unwrap_or(&[]);
+            let v = match from.first_chunk() {
+                Some(from) => E::load(s, from),
+                None => s.load_part(from),
+            };
+            s.store(v, &mut to[n]);
+        }
+    }
+}
+
+/// `sums[t][n] = fma(x[t], w[n], sums[t][n])` for each `(x, w)` in turn: what matrix products and attention are made of.
+#[inline(always)]
+pub fn chain<'a, S: Simd, const T: usize, const N: usize>(
+    s: S,
+    sums: &mut [[S::V; N]; T],
+    terms: impl Iterator<Item = (&'a [f32; T], &'a [[f32; LANES]; N])>,
+) {
+    let mut local = *sums;
+    for (x, w) in terms {
+        let w: [S::V; N] = from_fn(|n| s.load(&w[n]));
+        for t in 0..T {
+            let x = s.splat(x[t]);
+            for n in 0..N {
+                local[t][n] = s.fma(x, w[n], local[t][n]);
+            }
+        }
+    }
+    *sums = local;
+}
+
+/// Adds the bias from column `col` on, does what comes then, and writes as many lanes as `y` has room for.
+#[inline(always)]
+fn finish<S: Simd, E: Element>(s: S, of: &Operands<E>, sum: S::V, col: usize, y: &mut [f32]) {
+    let bias = &of.bias[col..];
+    let n = y.len().min(LANES);
+    let v = match bias.first_chunk() {
+        Some(bias) => s.add(sum, s.load(bias)),
+        None => s.add(sum, s.load_part(bias)),
+    };
+    let y = &mut y[..n];
+    let v = match of.then {
+        Then::Store => v,
+        Then::Activate(kind) => math::activation(s, v, kind),
+        Then::Add => s.add(v, s.load_part(&*y)),
+    };
+    match y.first_chunk_mut() {
+        Some(y) => s.store(v, y),
+        None => s.store_part(v, y),
+    }
+}
