@@ -123,7 +123,7 @@ fn word_piece_oracle(ids: &[u32]) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn streamed_text_is_the_whole_text(ids in prop::collection::vec(prop_oneof![0..260u32, 0..50257u32], 0..40)) {

@@ -426,7 +426,7 @@ fn any_logit() -> impl Strategy<Value = f32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// What is drawn is among what can be drawn, and what can be drawn has probabilities that add up to one.
     #[test]

@@ -104,7 +104,7 @@ fn long_stop_strings_take_linear_time() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(5000))]
+    #![proptest_config(ProptestConfig { cases: 5000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn pieces_give_what_the_whole_text_gives(

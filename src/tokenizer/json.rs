@@ -42,6 +42,7 @@ pub(super) fn check<'a>(json: &'a Value, duplicates: &'a [(u32, String)]) -> Res
     let vocab = check_model(&json["model"])?;
     let pieces = list_pieces(vocab, &json["added_tokens"], duplicates)?;
     check_truncation(&json["truncation"])?;
+    check_normalizer("normalizer", &json["normalizer"])?;
     check_pre_tokenizer("pre_tokenizer", &json["pre_tokenizer"])?;
     check_template("post_processor", &json["post_processor"], pieces.0.len())?;
     Ok(pieces)
@@ -175,9 +176,24 @@ fn check_truncation(truncation: &Value) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The crate divides by the length of `FixedLength`.
+/// The crate indexes past the end of a text before which it puts nothing, or in which it replaces nothing. It guesses the
+/// type of a normalizer that has none, so the type says nothing here.
+fn check_normalizer(section: &str, normalizer: &Value) -> Result<(), Problem> {
+    for pointer in ["/prepend", "/pattern/String"] {
+        if normalizer.pointer(pointer).is_some_and(|text| text == "") {
+            let section = format!("{section}{}", pointer.replace('/', "."));
+            return Err((section, "found \"\", expected a text".into()));
+        }
+    }
+    for (i, part) in normalizer["normalizers"].as_array().into_iter().flatten().enumerate() {
+        check_normalizer(&format!("{section}.normalizers[{i}]"), part)?;
+    }
+    Ok(())
+}
+
+/// The crate divides by the length of `FixedLength`, whose type it guesses where there is none.
 fn check_pre_tokenizer(section: &str, pre_tokenizer: &Value) -> Result<(), Problem> {
-    if pre_tokenizer["type"] == "FixedLength" && pre_tokenizer["length"].as_u64() == Some(0) {
+    if pre_tokenizer["length"].as_u64() == Some(0) {
         return Err((format!("{section}.length"), "found 0, expected at least 1".into()));
     }
     for (i, part) in pre_tokenizer["pretokenizers"].as_array().into_iter().flatten().enumerate() {

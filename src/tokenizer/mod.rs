@@ -72,7 +72,9 @@ impl Tokenizer {
     ) -> Result<Self, TokenizerError> {
         let pieces = json::check(json, duplicates)
             .map_err(|(section, what)| TokenizerError::malformed(file, section, what))?;
-        let mut inner = parse(text).map_err(|e| TokenizerError::malformed(file, "", e))?;
+        let spacing = Spacing::of(json).map_err(|what| TokenizerError::malformed(file, "decoder", what))?;
+        let mut inner = survive(|| tokenizers::Tokenizer::from_bytes(text))
+            .map_err(|e| TokenizerError::malformed(file, "", e))?;
         // A prompt is never cut short or padded behind its author's back.
         let _ = inner.with_truncation(None);
         inner.with_padding(None).set_encode_special_tokens(true);
@@ -83,7 +85,6 @@ impl Tokenizer {
                 return Err(TokenizerError::malformed(file, "added_tokens", what));
             }
         }
-        let spacing = Spacing::of(json).map_err(|what| TokenizerError::malformed(file, "decoder", what))?;
         Ok(Self { inner, vocabulary: Vocabulary::new(&pieces, spacing) })
     }
 
@@ -94,8 +95,7 @@ impl Tokenizer {
 
     /// The token ids of `text`. What looks like a special token is text like any other.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        let encoding =
-            self.inner.encode_fast(text, false).map_err(|e| TokenizerError::Encode(e.to_string()))?;
+        let encoding = survive(|| self.inner.encode_fast(text, false)).map_err(TokenizerError::Encode)?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -165,10 +165,11 @@ impl Tokenizer {
     }
 }
 
-/// Hands a checked tokenizer.json to the `tokenizers` crate.
-fn parse(text: &[u8]) -> Result<tokenizers::Tokenizer, String> {
-    // The crate panics on some malformed files. `json::check` refuses those that are known; this is the belt beside it.
-    std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(text))
+/// Calls the `tokenizers` crate, which panics on some malformed files: at load, or at the first text. `json::check`
+/// refuses the files of which that is known; this is the belt beside it.
+fn survive<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    // The crate's state cannot break: a tokenizer is not changed by encoding, and one that failed to load is gone.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(call))
         .map_err(|_| "the tokenizers crate panicked".to_string())?
         .map_err(|e| e.to_string())
 }
