@@ -170,3 +170,88 @@ fn give_back(owners: &mut [u32], free: &mut Vec<u32>, page: u32) {
         free.push(page);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Rows;
+
+    fn cache(n_pages: usize) -> KvCache {
+        KvCache::new(n_pages, 4 * PAGE_LEN, 10)
+    }
+
+    fn append(cache: &mut KvCache, seq: SeqId, n_tokens: usize) -> Result<()> {
+        cache.append(&Batch::one(seq, &vec![1; n_tokens], Rows::None))
+    }
+
+    #[test]
+    fn pages_are_taken_as_tokens_arrive_and_given_back_at_release() {
+        let mut cache = cache(4);
+        let seq = cache.open();
+        for (n_tokens, n_free) in [(1, 3), (PAGE_LEN - 1, 3), (1, 2), (2 * PAGE_LEN, 0)] {
+            append(&mut cache, seq, n_tokens).unwrap();
+            assert_eq!(cache.n_free(), n_free, "after {n_tokens} more tokens");
+        }
+        cache.release(seq).unwrap();
+        assert_eq!(cache.n_free(), 4);
+    }
+
+    #[test]
+    fn a_released_sequence_is_refused_even_when_its_slot_is_taken_again() {
+        let mut cache = cache(4);
+        let old = cache.open();
+        cache.release(old).unwrap();
+        let new = cache.open();
+        assert!(matches!(cache.tokens(old), Err(Error::UnknownSequence { .. })));
+        assert!(cache.release(old).is_err());
+        assert!(cache.tokens(new).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_fork_shares_whole_pages_and_outlives_its_source() {
+        let mut cache = cache(4);
+        let source = cache.open();
+        append(&mut cache, source, 2 * PAGE_LEN + 5).unwrap();
+        let fork = cache.fork(source, 2 * PAGE_LEN + 5).unwrap();
+        assert_eq!(cache.tokens(fork).unwrap().len(), 2 * PAGE_LEN);
+        assert_eq!(cache.pages(fork).unwrap(), &cache.pages(source).unwrap()[..2]);
+        assert_eq!(cache.n_free(), 1);
+        cache.release(source).unwrap();
+        assert_eq!(cache.n_free(), 2);
+        cache.release(fork).unwrap();
+        assert_eq!(cache.n_free(), 4);
+    }
+
+    #[test]
+    fn a_cut_through_a_shared_page_leaves_the_page_to_the_other_sequence() {
+        let mut cache = cache(4);
+        let source = cache.open();
+        append(&mut cache, source, 2 * PAGE_LEN).unwrap();
+        let fork = cache.fork(source, 2 * PAGE_LEN).unwrap();
+        assert_eq!(cache.truncate(fork, PAGE_LEN + 3).unwrap(), PAGE_LEN);
+        append(&mut cache, fork, 1).unwrap();
+        assert_ne!(cache.pages(fork).unwrap()[1], cache.pages(source).unwrap()[1]);
+        assert_eq!(
+            cache.truncate(source, PAGE_LEN + 3).unwrap(),
+            PAGE_LEN + 3,
+            "it holds that page alone again"
+        );
+    }
+
+    #[test]
+    fn an_append_that_fails_changes_nothing() {
+        let mut cache = cache(3);
+        let (a, b) = (cache.open(), cache.open());
+        append(&mut cache, a, 5).unwrap();
+        let mut batch = Batch::one(a, &[1; 40], Rows::Last);
+        batch.push(b, &[1; 40], Rows::Last);
+        assert!(matches!(cache.append(&batch), Err(Error::CacheFull { needed: 3, free: 2 })));
+        let out_of_range = cache.append(&Batch::one(b, &[9, 10], Rows::Last));
+        assert!(matches!(out_of_range, Err(Error::TokenOutOfRange { id: 10, n_vocab: 10 })));
+        assert!(matches!(append(&mut cache, a, 4 * PAGE_LEN - 4), Err(Error::ContextFull { .. })));
+        assert_eq!(
+            (cache.tokens(a).unwrap().len(), cache.tokens(b).unwrap().len(), cache.n_free()),
+            (5, 0, 2)
+        );
+    }
+}

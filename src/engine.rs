@@ -7,7 +7,7 @@ use crate::{
     Config, Error, Result, Tokenizer,
     backend::{self, Backend, Device, Logits},
     batch::{Batch, Rows},
-    cache::{KvCache, SeqId},
+    cache::{KvCache, PAGE_LEN, SeqId},
     sampler::{History, Sampler, SamplingParams, TokenLogprobs},
     source::{LoadOptions, Source},
     stop::StopMatcher,
@@ -79,6 +79,11 @@ impl Engine {
     /// The model's shape.
     pub fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    /// Tokens that the KV cache can still take, in whole pages.
+    pub fn n_cache_free(&self) -> usize {
+        self.runner().cache.n_free() * PAGE_LEN
     }
 
     /// What runs the model, for people.
@@ -288,6 +293,15 @@ impl Session {
     /// The tokens whose keys and values are cached.
     pub fn tokens(&self) -> Result<Vec<u32>> {
         Ok(self.engine.runner().cache.tokens(self.seq)?.to_vec())
+    }
+
+    /// A second session that starts with the same text: whole pages of keys and values are shared, the rest is
+    /// computed again when it is needed.
+    pub fn fork(&self) -> Result<Session> {
+        let mut runner = self.engine.runner();
+        let n_tokens = runner.cache.tokens(self.seq)?.len();
+        let seq = runner.cache.fork(self.seq, n_tokens)?;
+        Ok(Session { engine: self.engine.clone(), seq, batch: Batch::new() })
     }
 
     /// Forgets the text.
