@@ -1,5 +1,38 @@
 //! Halfwarp: low-latency inference for GPT-2-family language models.
 //!
+#![cfg_attr(feature = "bundled", doc = "```")]
+#![cfg_attr(not(feature = "bundled"), doc = "```ignore")]
+//! use halfwarp::{Engine, EngineOptions, Source, engine::GenerateParams, sampler::SamplingParams};
+//!
+//! # fn main() -> halfwarp::Result<()> {
+//! // The model that comes with the crate; `Source::find` takes a folder, a file or a name in the Hugging Face cache.
+//! let engine = Engine::open(&Source::Bundled, &EngineOptions::default())?;
+//! let mut session = engine.session();
+//!
+//! let params = GenerateParams {
+//!     sampling: SamplingParams { temperature: 0.8, top_k: 40, seed: 1, ..SamplingParams::default() },
+//!     max_tokens: Some(20),
+//!     stop: vec!["\n".into()],
+//!     ..GenerateParams::default()
+//! };
+//! // One step per token, as it is generated; `generate_with` is the same with a callback.
+//! let mut generation = session.generate("Once upon a time", &params)?;
+//! let mut text = String::new();
+//! for step in generation.by_ref() {
+//!     text += &step?.text;
+//! }
+//! let completion = generation.into_completion();
+//! assert_eq!(text, completion.text);
+//! println!("{text} ({})", completion.finish_reason.as_str());
+//!
+//! // The session kept keys and values: a longer text that begins alike computes only what is new.
+//! let longer = format!("Once upon a time{text} The end.");
+//! let next = session.generate_with(longer, &params, |_| {})?;
+//! assert!(next.stats.n_cached > 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The crate is layered, and each layer uses only those above it in this list:
 //!
 //! - [`source`], [`config`], [`weights`], [`tokenizer`]: what a checkpoint holds, found and validated.
