@@ -22,7 +22,7 @@ use std::{
 };
 
 /// Tokens in one forward call of a prefill; between calls a cancellation is noticed.
-const PREFILL_LEN: usize = 512;
+const PREFILL_LEN: usize = 256;
 
 /// Tokens in one forward call that returns logits for all of them: bounds the memory to `ALL_ROWS_LEN * V` floats.
 const ALL_ROWS_LEN: usize = 64;

@@ -7,7 +7,7 @@ use halfwarp::{
     batch::Batch,
     cache::{KvCache, PAGE_LEN},
     engine::{CancelToken, FinishReason, GenerateParams, Prompt},
-    sampler::{SamplingParams, TokenLogprobs},
+    sampler::{SamplingError, SamplingParams, TokenLogprobs},
 };
 use std::sync::OnceLock;
 
@@ -34,6 +34,8 @@ struct Scripted {
     script: Vec<u32>,
     row: Vec<f32>,
     n_rows: usize,
+    /// The value of one logit of every row.
+    spoiled: Option<(usize, f32)>,
 }
 
 impl Backend for Scripted {
@@ -56,6 +58,9 @@ impl Backend for Scripted {
             self.row[self.script[self.n_rows] as usize] = 1.0;
             self.n_rows += 1;
         }
+        if let Some((id, value)) = self.spoiled {
+            self.row[id] = value;
+        }
         Ok(Logits::from_host(&self.row, self.config.n_vocab))
     }
 }
@@ -63,7 +68,7 @@ impl Backend for Scripted {
 /// A session of the bundled model's tokenizer on a backend that writes `script`.
 fn scripted(script: Vec<u32>, n_vocab: usize) -> Session {
     let config = Config { n_vocab, ..tales().config().clone() };
-    let backend = Scripted { config, script, row: Vec::new(), n_rows: 0 };
+    let backend = Scripted { config, script, row: Vec::new(), n_rows: 0, spoiled: None };
     Engine::new(Box::new(backend), Some(Tokenizer::bundled()), 512).unwrap().session()
 }
 
@@ -320,7 +325,7 @@ fn sessions_on_several_threads_give_what_each_gives_alone() {
 #[test]
 fn a_full_cache_is_an_error_that_passes_when_a_session_ends() {
     let config = Config { n_vocab: 4096, ..tales().config().clone() };
-    let backend = Scripted { config, script: vec![100; 64], row: Vec::new(), n_rows: 0 };
+    let backend = Scripted { config, script: vec![100; 64], row: Vec::new(), n_rows: 0, spoiled: None };
     let engine = Engine::new(Box::new(backend), Some(Tokenizer::bundled()), 2 * PAGE_LEN).unwrap();
     let mut first = engine.session();
     first.generate_with(vec![5; PAGE_LEN + 1], &at_most(1), |_| {}).unwrap();
@@ -338,4 +343,23 @@ fn banned_words_do_not_occur() {
     let params = GenerateParams { banned: vec!["girl".into(), "little".into()], ..at_most(24) };
     let text = generate(PROMPT, &params).text;
     assert!(!text.contains(" girl") && !text.contains(" little"), "{text}");
+}
+
+#[test]
+fn non_finite_logits_fail_the_generation_and_not_the_engine() {
+    for (id, value) in [(0, f32::NAN), (2000, f32::NAN), (4095, f32::NAN), (7, f32::INFINITY)] {
+        let config = tales().config().clone();
+        let backend =
+            Scripted { config, script: vec![100; 8], row: Vec::new(), n_rows: 0, spoiled: Some((id, value)) };
+        let mut session = Engine::new(Box::new(backend), None, 512).unwrap().session();
+        for temperature in [0.0, 1.0] {
+            let sampling = SamplingParams { temperature, ..SamplingParams::default() };
+            let params = GenerateParams { sampling, ..at_most(2) };
+            let error = session.generate_with(vec![5, 6], &params, |_| {}).unwrap_err();
+            assert!(
+                matches!(error, Error::Sampling(SamplingError::NonFinite { position: 2, .. })),
+                "{error}"
+            );
+        }
+    }
 }
