@@ -173,9 +173,9 @@ impl<'a, I> Head<'a, '_, I> {
         row_len: usize,
     ) {
         for (p, &page) in span.pages[..row_len / PAGE_LEN].iter().enumerate() {
-            let keys = self.keys.row(page as usize).as_chunks::<LANES>().0.as_chunks::<2>().0;
+            let keys = self.keys.row(page as usize).as_chunks().0;
             let mut tile = [[s.splat(0.0); 2]; Q];
-            chain(s, &mut tile, queries.iter().zip(keys));
+            chain(s, &mut tile, queries, keys, PAGE_LEN / LANES);
             for (q, tile) in tile.into_iter().enumerate() {
                 let to = scores[q * row_len + p * PAGE_LEN..][..PAGE_LEN].as_chunks_mut::<LANES>().0;
                 s.store(tile[0], &mut to[0]);
@@ -198,8 +198,7 @@ impl<'a, I> Head<'a, '_, I> {
         let pages = block.weights[..block.n_joint].chunks(PAGE_LEN).zip(span.pages);
         for (weights, &page) in pages {
             let values = self.values.row(page as usize).as_chunks::<LANES>().0;
-            let rows = values[vector..].chunks(n_vectors).filter_map(|row| row.first_chunk());
-            chain(s, &mut tile, weights.iter().zip(rows));
+            chain(s, &mut tile, weights, &values[vector..], n_vectors);
         }
         for (q, mut sums) in tile.into_iter().enumerate().take(block.n_queries) {
             for position in block.n_joint..block.n_joint + q {

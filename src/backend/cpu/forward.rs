@@ -113,6 +113,17 @@ fn forward(
 }
 
 impl Plan {
+    /// An empty plan, with room for any [`MAX_TOKENS`] tokens of sequences up to `n_ctx`.
+    pub(super) fn new(n_ctx: usize) -> Self {
+        Self {
+            tokens: Vec::with_capacity(MAX_TOKENS),
+            positions: Vec::with_capacity(MAX_TOKENS),
+            spans: Vec::with_capacity(MAX_TOKENS),
+            pages: Vec::with_capacity(MAX_TOKENS * n_ctx.div_ceil(PAGE_LEN)),
+            rows: Vec::with_capacity(MAX_TOKENS),
+        }
+    }
+
     fn clear(&mut self) {
         self.tokens.clear();
         self.positions.clear();

@@ -5,6 +5,7 @@
 //! [`KvCache::append`](crate::cache::KvCache::append) and [`Weights`] have checked. Tested in `tests/parity.rs` and `tests/invariance.rs`.
 
 pub mod attention;
+pub mod bandwidth;
 mod forward;
 pub mod linear;
 pub mod naive;
@@ -56,7 +57,7 @@ struct Activations {
 }
 
 /// What one micro-batch processes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Plan {
     tokens: Vec<u32>,
     positions: Vec<usize>,
@@ -87,8 +88,10 @@ impl CpuBackend {
         let n_threads = n_threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, |n| n.get()));
         let config = &weights.config;
         let room = |width: usize| vec![0.0; MAX_TOKENS * width];
+        let mut ops = Ops::new(isa, n_threads);
+        ops.reserve(config, MAX_TOKENS);
         Self {
-            ops: Ops::new(isa, n_threads),
+            ops,
             pages: Storage::default(),
             activations: Activations {
                 x: room(config.n_embd),
@@ -96,7 +99,7 @@ impl CpuBackend {
                 qkv: room(3 * config.n_embd),
                 inner: room(config.n_inner),
             },
-            plan: Plan::default(),
+            plan: Plan::new(config.n_ctx),
             logits: Vec::new(),
             weights,
         }

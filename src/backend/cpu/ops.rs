@@ -13,6 +13,7 @@ use super::{
     tile::{Cut, Striped},
 };
 use crate::{
+    Config,
     cache::PAGE_LEN,
     weights::{Elements, LayerNorm, Linear, Matrix},
 };
@@ -30,7 +31,7 @@ pub struct Ops {
 }
 
 /// Sixteen floats that share a cache line.
-#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 struct Vector([f32; LANES]);
 
@@ -62,6 +63,20 @@ impl Ops {
         let pool = Pool::new(n_threads);
         let scratch = (0..pool.n_threads()).map(|_| Mutex::default()).collect();
         Self { isa, pool, scratch, packed: Vec::new() }
+    }
+
+    /// Makes all the room that the operations of a model of shape `config` need for `n_tokens` at once, so that none is
+    /// made later. The system gives the memory when it is first used.
+    pub fn reserve(&mut self, config: &Config, n_tokens: usize) {
+        let (n_in, n_out) = (config.n_embd.max(config.n_inner), config.n_inner.max(3 * config.n_embd));
+        let (tokens, cols) = self.isa.run(TileShape);
+        let own = (MAX_STREAMED * n_out.next_multiple_of(LANES))
+            .max(n_in * cols)
+            .max(attention::scratch_len(config.head_dim(), config.n_ctx));
+        for scratch in &self.scratch {
+            room(&mut scratch.lock().unwrap_or_else(PoisonError::into_inner), own);
+        }
+        room(&mut self.packed, n_tokens.next_multiple_of(tokens) * n_in);
     }
 
     /// The instructions.
@@ -206,11 +221,11 @@ fn with_scratch(scratch: &[Mutex<Vec<Vector>>], thread: usize, len: usize, f: im
     f(room(&mut own, len));
 }
 
-/// The first `len` floats of `values`, which grows where it is too short.
+/// The first `len` floats of `values`, which hold anything; it is replaced by a longer one where it is too short.
 fn room(values: &mut Vec<Vector>, len: usize) -> &mut [f32] {
     let n_vectors = len.div_ceil(LANES);
     if values.len() < n_vectors {
-        values.resize(n_vectors, Vector::default());
+        *values = bytemuck::zeroed_vec(n_vectors);
     }
     &mut bytemuck::cast_slice_mut(values)[..len]
 }

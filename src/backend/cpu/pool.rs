@@ -203,3 +203,59 @@ impl Shared {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once_in_each_of_many_jobs() {
+        // More threads than most machines have cores.
+        for n_threads in [1, 2, 3, 16] {
+            let mut pool = Pool::new(n_threads);
+            for job in 0..2000 {
+                let n_tasks = job % 37;
+                let counts: Vec<AtomicUsize> = (0..n_tasks).map(|_| AtomicUsize::new(0)).collect();
+                pool.run(n_tasks, &|i, thread| {
+                    assert!(thread < n_threads);
+                    counts[i].fetch_add(1, Relaxed);
+                });
+                assert!(
+                    counts.iter().all(|c| c.load(Relaxed) == 1),
+                    "{n_threads} threads, job {job}: {counts:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn threads_that_sleep_are_woken() {
+        let mut pool = Pool::new(2);
+        for _ in 0..20 {
+            thread::sleep(Duration::from_millis(3));
+            // Ends only when two threads are inside at once.
+            let n_inside = AtomicUsize::new(0);
+            pool.run(2, &|_, _| {
+                n_inside.fetch_add(1, SeqCst);
+                while n_inside.load(SeqCst) < 2 {
+                    thread::yield_now();
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_panic_of_a_task_reaches_the_caller_and_the_pool_goes_on() {
+        let mut pool = Pool::new(3);
+        for _ in 0..50 {
+            let run = AssertUnwindSafe(|| pool.run(8, &|i, _| assert!(i != 5, "task {i}")));
+            let message = catch_unwind(run).unwrap_err();
+            assert_eq!(message.downcast_ref::<String>().map(String::as_str), Some("task 5"));
+            let n_run = AtomicUsize::new(0);
+            pool.run(8, &|_, _| {
+                n_run.fetch_add(1, Relaxed);
+            });
+            assert_eq!(n_run.load(Relaxed), 8);
+        }
+    }
+}

@@ -16,11 +16,13 @@
 //! round a multiply-add twice. A value that implements [`Simd`] is the proof that its instructions are there, which is
 //! what every `unsafe` in this folder rests on. Tested below, and through every kernel in `tests/kernels.rs`.
 
+mod block;
 pub mod math;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use block::Block;
 use half::f16;
 use portable::Portable;
 use std::fmt;
@@ -34,6 +36,8 @@ pub trait Simd: Copy {
     type V: Copy;
     /// Tokens and vectors of the largest tile of accumulators that stays in registers beside its operands.
     const TILE: (usize, usize);
+    /// Rows of weights that stay in registers beside a sum.
+    const DEPTH: usize;
     /// Queries of the largest tile of two vectors that stays in registers.
     const QUERIES: usize;
 
@@ -134,8 +138,11 @@ impl Element for f16 {
     }
 }
 
-/// An algorithm that [`Isa::run`] compiles for each instruction set. `run` and all that it calls with `s` must be
-/// `#[inline(always)]`: only code inlined into [`Isa::run`] may use the instructions.
+/// An algorithm that [`Isa::run`] compiles for each instruction set.
+///
+/// `run` and all that it calls with `s` must be `#[inline(always)]`, for only code that is inlined into [`Isa::run`] gets
+/// the instructions; in the rest each operation is a function call. Closures are not inlined for sure: no
+/// `array::from_fn` or iterator adaptor around an operation.
 pub trait Kernel {
     /// What it returns.
     type Output;

@@ -65,6 +65,7 @@ macro_rules! intrinsics {
 impl Simd for Avx512 {
     type V = __m512;
     const TILE: (usize, usize) = (12, 2);
+    const DEPTH: usize = 16;
     const QUERIES: usize = 8;
 
     intrinsics! {
@@ -105,6 +106,7 @@ impl Simd for Avx512 {
 impl Simd for Avx2 {
     type V = [__m256; 2];
     const TILE: (usize, usize) = (6, 1);
+    const DEPTH: usize = 4;
     const QUERIES: usize = 2;
 
     intrinsics! {

@@ -1,0 +1,52 @@
+//! How fast this machine's threads read memory: the bound of decoding, which reads every weight once a token.
+
+use super::{
+    pool::Pool,
+    simd::{Isa, Kernel, LANES, Simd},
+};
+use std::time::Instant;
+
+/// Bytes read at a time: more than caches hold.
+const N_BYTES: usize = 256 << 20;
+
+/// Bytes a thread takes at a time.
+const CHUNK: usize = 1 << 20;
+
+/// Bytes a second that `n_threads` threads read together from memory, each in order: the best of `n_times` walks over 256 MiB.
+pub fn read_bandwidth(n_threads: usize, n_times: usize) -> f64 {
+    let values = vec![1.0_f32; N_BYTES / 4];
+    let (mut pool, isa) = (Pool::new(n_threads), Isa::best());
+    let mut best = f64::INFINITY;
+    for _ in 0..n_times {
+        let start = Instant::now();
+        pool.run(N_BYTES / CHUNK, &|i, _| {
+            let chunk = &values[i * CHUNK / 4..][..CHUNK / 4];
+            assert_eq!(isa.run(Sum(chunk)), chunk.len() as f32, "a chunk of ones adds up");
+        });
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    N_BYTES as f64 / best
+}
+
+/// The sum of the values, in eight chains.
+struct Sum<'a>(&'a [f32]);
+
+impl Kernel for Sum<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f32 {
+        const N: usize = 8;
+        let mut sums = [s.splat(0.0); N];
+        for v in self.0.as_chunks::<LANES>().0.as_chunks::<N>().0 {
+            for i in 0..N {
+                sums[i] = s.add(sums[i], s.load(&v[i]));
+            }
+        }
+        let mut sum = 0.0;
+        for v in sums {
+            sum += s.sum(v);
+        }
+        sum
+    }
+}
