@@ -1,0 +1,290 @@
+//! Each operation of the CPU backend against its plain twin in float64, over shapes chosen to hurt, with every
+//! instruction set of this machine, on one thread and on three.
+
+use half::f16;
+use halfwarp::{
+    backend::cpu::{
+        attention::{self, Span},
+        linear::Then,
+        naive,
+        ops::{AttentionShape, Ops, Pages},
+        simd::Isa,
+    },
+    cache::PAGE_LEN,
+    config::Activation,
+    weights::{LayerNorm, Linear, Matrix},
+};
+
+/// Every instruction set, on one thread and on three.
+fn all_ops() -> Vec<Ops> {
+    Isa::available().into_iter().flat_map(|isa| [Ops::new(isa, 1), Ops::new(isa, 3)]).collect()
+}
+
+/// Numbers in -1..1, the same for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    fn vector(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| self.next()).collect()
+    }
+
+    /// fp16 or fp32.
+    fn matrix(&mut self, rows: usize, cols: usize, half: bool) -> Matrix {
+        match half {
+            true => {
+                Matrix::from_f16(rows, cols, (0..rows * cols).map(|_| f16::from_f32(self.next())).collect())
+            }
+            false => Matrix::from_f32(rows, cols, self.vector(rows * cols)),
+        }
+    }
+}
+
+fn wide(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|&v| v as f64).collect()
+}
+
+/// Asserts that `ours` is within `tolerance` of `exact`, and no element NaN.
+#[track_caller]
+fn assert_close(ours: &[f32], exact: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(ours.len(), exact.len(), "{what}");
+    for (i, (a, b)) in ours.iter().zip(exact).enumerate() {
+        let error = (*a as f64 - b).abs();
+        assert!(
+            error <= tolerance,
+            "{what}: element {i} is {a}, expected {b}, off by {error:e} > {tolerance:e}"
+        );
+    }
+}
+
+/// What a sum of `n` products of numbers in -1..1 may be off by in fp32: each of n roundings moves a partial sum, which
+/// is about √n, by half a unit; in the worst case all the same way.
+fn sum_tolerance(n: usize) -> f64 {
+    n as f64 * (n as f64).sqrt() * f32::EPSILON as f64
+}
+
+const EPS: f32 = 1e-5;
+
+#[test]
+fn linear_matches_its_twin() {
+    let shapes = [(8, 24), (64, 192), (120, 37), (768, 80), (1600, 33), (3072, 48), (17, 768)];
+    let mut random = Random(1);
+    for (n_in, n_out) in shapes {
+        for half in [true, false] {
+            let linear = Linear { weight: random.matrix(n_in, n_out, half), bias: random.vector(n_out) };
+            for n_tokens in [1, 2, 11, 12, 13, 31, 33] {
+                let x = random.vector(n_tokens * n_in);
+                let exact = naive::linear(&wide(&x), &linear);
+                let before = random.vector(n_tokens * n_out);
+                let added: Vec<f64> = exact.iter().zip(&before).map(|(a, &b)| a + b as f64).collect();
+                for mut ops in all_ops() {
+                    let what =
+                        format!("{}, [{n_tokens}, {n_in}] x [{n_in}, {n_out}], fp16: {half}", ops.isa());
+                    let mut y = vec![f32::NAN; n_tokens * n_out];
+                    ops.linear(&mut y, &x, &linear, Then::Store);
+                    assert_close(&y, &exact, sum_tolerance(n_in), &what);
+                    let mut y = before.clone();
+                    ops.linear(&mut y, &x, &linear, Then::Add);
+                    assert_close(&y, &added, sum_tolerance(n_in + 1), &what);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn linear_applies_every_activation() {
+    let mut random = Random(2);
+    let linear = Linear { weight: random.matrix(64, 50, true), bias: random.vector(50) };
+    for kind in [Activation::GeluTanh, Activation::GeluErf, Activation::Relu] {
+        for n_tokens in [1, 5, 14] {
+            let x = random.vector(n_tokens * 64);
+            let exact: Vec<f64> =
+                naive::linear(&wide(&x), &linear).into_iter().map(|v| naive::activation(v, kind)).collect();
+            for mut ops in all_ops() {
+                let mut y = vec![f32::NAN; n_tokens * 50];
+                ops.linear(&mut y, &x, &linear, Then::Activate(kind));
+                // No activation is steeper than 1.13; its own error is 4e-7 of values that stay below 25.
+                let tolerance = 1.13 * sum_tolerance(64) + 25.0 * 4e-7;
+                assert_close(&y, &exact, tolerance, &format!("{}, {kind:?}", ops.isa()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_of_a_linear_has_the_same_bits_in_any_batch() {
+    let mut random = Random(3);
+    for (n_in, n_out) in [(120, 360), (768, 100), (37, 17)] {
+        let linear = Linear { weight: random.matrix(n_in, n_out, true), bias: random.vector(n_out) };
+        let x = random.vector(40 * n_in);
+        for isa in Isa::available() {
+            let mut one = Vec::new();
+            for row in x.chunks(n_in) {
+                let mut y = vec![0.0; n_out];
+                Ops::new(isa, 1).linear(&mut y, row, &linear, Then::Store);
+                one.extend(y);
+            }
+            for n_tokens in [2, 3, 12, 13, 24, 25, 40] {
+                let mut y = vec![0.0; n_tokens * n_out];
+                Ops::new(isa, 3).linear(&mut y, &x[..n_tokens * n_in], &linear, Then::Store);
+                let same = y.iter().zip(&one).all(|(a, b)| a.to_bits() == b.to_bits());
+                assert!(same, "{isa}: {n_tokens} tokens, [{n_in}, {n_out}]");
+            }
+        }
+    }
+}
+
+#[test]
+fn logits_match_their_twin() {
+    let mut random = Random(4);
+    for (width, n_vocab) in [(8, 5), (64, 257), (120, 1013), (768, 321), (64, 50257)] {
+        let weight = random.matrix(n_vocab, width, width != 120);
+        for n_rows in [1, 2, 4, 7, 13, 18] {
+            if n_vocab > 10_000 && n_rows > 2 {
+                continue;
+            }
+            let x = random.vector(n_rows * width);
+            let exact = naive::logits(&wide(&x), &weight);
+            for mut ops in all_ops() {
+                let mut y = vec![f32::NAN; n_rows * n_vocab];
+                ops.logits(&mut y, &x, &weight);
+                assert_close(
+                    &y,
+                    &exact,
+                    sum_tolerance(width),
+                    &format!("{}, [{n_rows}, {width}]", ops.isa()),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_of_logits_has_the_same_bits_in_any_batch() {
+    let mut random = Random(5);
+    let weight = random.matrix(1013, 120, true);
+    let x = random.vector(21 * 120);
+    for isa in Isa::available() {
+        let mut all = vec![0.0; 21 * 1013];
+        Ops::new(isa, 3).logits(&mut all, &x, &weight);
+        for (x, all) in x.chunks(120).zip(all.chunks(1013)) {
+            let mut y = vec![0.0; 1013];
+            Ops::new(isa, 1).logits(&mut y, x, &weight);
+            assert!(y.iter().zip(all).all(|(a, b)| a.to_bits() == b.to_bits()), "{isa}");
+        }
+    }
+}
+
+#[test]
+fn layernorm_matches_its_twin() {
+    let mut random = Random(6);
+    for width in [8, 64, 120, 768, 1600, 1601] {
+        let norm = LayerNorm { weight: random.vector(width), bias: random.vector(width) };
+        for n_tokens in [1, 2, 13, 33] {
+            // A mean of 100 with a spread of 0.6: the one-pass formula would keep three digits.
+            let x: Vec<f32> = random.vector(n_tokens * width).iter().map(|v| v + 100.0).collect();
+            let exact = naive::layernorm(&wide(&x), &norm, EPS as f64);
+            for mut ops in all_ops() {
+                let mut y = vec![f32::NAN; n_tokens * width];
+                ops.layernorm(&mut y, &x, &norm, EPS);
+                // The mean is off by a few units of 100 (8e-6 each), which the division by 0.6 enlarges.
+                assert_close(
+                    &y,
+                    &exact,
+                    8.0 * 100.0 * f32::EPSILON as f64 / 0.5,
+                    &format!("{}, C {width}", ops.isa()),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn embed_adds_a_row_of_each_matrix() {
+    let mut random = Random(7);
+    for (half_token, half_position) in [(true, true), (true, false), (false, true), (false, false)] {
+        let (wte, wpe) = (random.matrix(9, 37, half_token), random.matrix(5, 37, half_position));
+        for mut ops in all_ops() {
+            let mut y = vec![f32::NAN; 3 * 37];
+            ops.embed(&mut y, &[8, 0, 3], &[4, 0, 1], &wte, &wpe);
+            for (y, (token, position)) in y.chunks(37).zip([(8, 4), (0, 0), (3, 1)]) {
+                for c in 0..37 {
+                    let sum = wte.elements().get(token * 37 + c) + wpe.elements().get(position * 37 + c);
+                    assert_eq!(y[c].to_bits(), sum.to_bits(), "{}", ops.isa());
+                }
+            }
+        }
+    }
+}
+
+/// Runs attention over `chunks` of one sequence, whose pages are scattered among others that hold NaN.
+fn attend(ops: &mut Ops, qkv: &[f32], shape: AttentionShape, chunks: &[usize]) -> Vec<f32> {
+    let width = shape.width;
+    let n_pages = 2 * (qkv.len() / (3 * width)).div_ceil(PAGE_LEN) + 1;
+    let pages: Vec<u32> = (0..n_pages as u32).rev().step_by(2).collect();
+    let n_head = width / shape.head_dim;
+    let mut keys = vec![f32::NAN; n_pages * width * PAGE_LEN];
+    let mut values = vec![f32::NAN; n_pages * n_head * attention::padded(shape.head_dim) * PAGE_LEN];
+    let (mut y, mut position) = (Vec::new(), 0);
+    for &n_tokens in chunks {
+        let mut part = vec![f32::NAN; n_tokens * width];
+        let span = Span { first: 0, n_tokens, position, pages: &pages };
+        let pages = Pages { keys: &mut keys, values: &mut values };
+        let qkv = &qkv[position * 3 * width..][..n_tokens * 3 * width];
+        ops.attention(&mut part, qkv, pages, std::iter::once(span), shape);
+        y.extend(part);
+        position += n_tokens;
+    }
+    y
+}
+
+#[test]
+fn attention_matches_its_twin_and_reads_no_row_past_the_query() {
+    let mut random = Random(8);
+    for (n_head, head_dim) in [(1, 8), (5, 24), (2, 64), (3, 80)] {
+        let width = n_head * head_dim;
+        for n_tokens in [1, 2, 7, 8, 9, 31, 32, 33, 65, 100] {
+            let qkv = random.vector(n_tokens * 3 * width);
+            let config = shape_config(width, n_head);
+            let exact = naive::attention(&wide(&qkv), &config, 0);
+            let shape = AttentionShape { width, head_dim, scale: config.attn_scale(0), n_ctx: 100 };
+            for mut ops in all_ops() {
+                let y = attend(&mut ops, &qkv, shape, &[n_tokens]);
+                // Scores are off by a sum over d, so weights by as much in relation; values are below 1. The sum over
+                // positions adds the roundings of a mean.
+                let tolerance = 2.0 * sum_tolerance(head_dim) + 2.0 * n_tokens as f64 * f32::EPSILON as f64;
+                assert_close(&y, &exact, tolerance, &format!("{}, T {n_tokens}, D {head_dim}", ops.isa()));
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_has_the_same_bits_however_the_prompt_is_cut() {
+    let mut random = Random(9);
+    let (width, head_dim, n_tokens) = (120, 24, 100);
+    let qkv = random.vector(n_tokens * 3 * width);
+    let shape = AttentionShape { width, head_dim, scale: 0.2, n_ctx: 100 };
+    for isa in Isa::available() {
+        let whole = attend(&mut Ops::new(isa, 1), &qkv, shape, &[n_tokens]);
+        for chunks in [&[1; 100][..], &[7; 14], &[32, 32, 36], &[1, 99], &[99, 1], &[31, 1, 1, 33, 34]] {
+            let y = attend(&mut Ops::new(isa, 3), &qkv, shape, chunks);
+            let same = y.iter().zip(&whole).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same, "{isa}: chunks {chunks:?}");
+        }
+    }
+}
+
+/// A config of which attention reads the width and the heads.
+fn shape_config(n_embd: usize, n_head: usize) -> halfwarp::Config {
+    let json = format!(
+        r#"{{"model_type": "gpt2", "vocab_size": 10, "n_positions": 100, "n_embd": {n_embd}, "n_head": {n_head},
+            "n_layer": 1, "layer_norm_epsilon": 1e-5}}"#
+    );
+    halfwarp::Config::from_json(json.as_bytes()).unwrap()
+}
