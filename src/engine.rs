@@ -331,12 +331,26 @@ impl Session {
     }
 
     /// Runs the model over `ids` from an empty cache and calls `each` with every position and its logits, `[V]`.
-    pub fn logits(&mut self, ids: &[u32], mut each: impl FnMut(usize, &[f32])) -> Result<()> {
+    pub fn logits(&mut self, ids: &[u32], each: impl FnMut(usize, &[f32])) -> Result<()> {
+        self.logits_from(ids, 0, each)
+    }
+
+    /// [`logits`](Self::logits) of the positions from `first` on: those before it cost no logits.
+    pub fn logits_from(
+        &mut self,
+        ids: &[u32],
+        first: usize,
+        mut each: impl FnMut(usize, &[f32]),
+    ) -> Result<()> {
         self.reset()?;
-        for (i, chunk) in ids.chunks(ALL_ROWS_LEN).enumerate() {
+        let (context, scored) = ids.split_at(first.min(ids.len()));
+        for chunk in context.chunks(PREFILL_LEN) {
+            self.forward(chunk, Rows::None, |_| Ok(()))?;
+        }
+        for (i, chunk) in scored.chunks(ALL_ROWS_LEN).enumerate() {
             self.forward(chunk, Rows::All, |logits| {
                 for row in 0..logits.n_rows() {
-                    each(i * ALL_ROWS_LEN + row, logits.row(row)?);
+                    each(context.len() + i * ALL_ROWS_LEN + row, logits.row(row)?);
                 }
                 Ok(())
             })?;

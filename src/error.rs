@@ -70,6 +70,24 @@ pub enum Error {
         /// Tokens asked for.
         max_tokens: usize,
     },
+    /// Windows that a text cannot be scored with.
+    #[error(
+        "a window of {len} tokens every {stride}: expected 1 <= stride <= window, and 2 <= window <= {n_ctx}"
+    )]
+    Windows {
+        /// Tokens in a window.
+        len: usize,
+        /// Tokens from one window to the next.
+        stride: usize,
+        /// Positions the model has.
+        n_ctx: usize,
+    },
+    /// A text without a token that follows another.
+    #[error("the text has {n_tokens} tokens, expected 2 or more")]
+    NothingToScore {
+        /// Tokens of the text.
+        n_tokens: usize,
+    },
     /// More tokens than the model has positions for.
     #[error(
         "the model's maximum context length is {n_ctx} tokens; {n_cached} are cached and {n_tokens} more were given"

@@ -40,6 +40,7 @@
 //! - [`backend`]: the seam, one forward call; behind it the CPU backend and its plain twin.
 //! - [`sampler`], [`stop`]: logits to a token, text to the point where it ends.
 //! - [`engine`]: [`Engine`] and [`Session`], which programs use.
+//! - [`eval`]: how well a model predicts a text.
 
 pub mod backend;
 pub mod batch;
@@ -47,6 +48,7 @@ pub mod cache;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod eval;
 pub mod sampler;
 pub mod source;
 pub mod stop;

@@ -4,6 +4,7 @@
 //! for goes to standard output and everything else to standard error. Tested through the built program in
 //! `tests/cli_*.rs`.
 
+mod eval;
 mod exit;
 mod footprint;
 mod generate;
@@ -11,6 +12,7 @@ mod info;
 mod interrupt;
 mod logits;
 mod machine;
+mod manual;
 mod model;
 mod output;
 mod prompt;
@@ -49,9 +51,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Generate(Box<generate::Args>),
+    Eval(eval::Args),
     Tokenize(tokenize::Args),
     Logits(logits::Args),
     Info(info::Args),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
 }
 
 /// Runs the program.
@@ -62,8 +67,11 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Generate(args) => generate::run(*args),
+        Command::Eval(args) => eval::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Logits(args) => logits::run(args),
         Command::Info(args) => info::run(args),
+        Command::Completions(args) => manual::completions(args),
+        Command::Man(args) => manual::man(args),
     }
 }

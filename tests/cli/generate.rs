@@ -81,7 +81,6 @@ fn a_stop_string_ends_the_text_and_is_not_part_of_it() {
 }
 
 #[test]
-#[ignore = "until the tokenizer is optional and checks its ids"]
 fn ids_alone_need_no_tokenizer() {
     let model = repository("tests/goldens/odd-fp16");
     let model = model.to_str().unwrap();

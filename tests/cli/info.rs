@@ -29,7 +29,6 @@ fn the_bandwidth_is_measured_when_asked_for() {
 }
 
 #[test]
-#[ignore = "until the tokenizer is optional and checks its ids"]
 fn a_model_without_a_tokenizer_is_described_too() {
     let model = repository("tests/goldens/tiny-fp32");
     let run = run_args(["info", "--model", model.to_str().unwrap(), "--json"]);

@@ -36,7 +36,6 @@ fn all_rows_agree_with_the_reference() {
 }
 
 #[test]
-#[ignore = "until the tokenizer is optional and checks its ids"]
 fn a_folder_without_a_tokenizer_is_enough() {
     let folder = Folder::new("logits-ids");
     let model = repository("tests/goldens/tiny-fp32");

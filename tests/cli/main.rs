@@ -1,8 +1,10 @@
 //! The `halfwarp` program, run as its users run it.
 
+mod eval;
 mod generate;
 mod harness;
 mod info;
 mod logits;
+mod manual;
 mod tokenize;
 mod usage;

@@ -38,7 +38,6 @@ fn the_tokenizer_file_alone_is_enough() {
 }
 
 #[test]
-#[ignore = "until the tokenizer is optional and checks its ids"]
 fn ids_outside_the_vocabulary_are_refused() {
     run_args(["tokenize", "--decode", "4096"]).fails(1, &["4096"]);
 }
