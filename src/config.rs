@@ -90,6 +90,8 @@ pub(crate) struct ConfigFile {
     pub config: Config,
     /// Whether the linear layers and LayerNorms have biases: nanoGPT's `bias`.
     pub has_bias: bool,
+    /// The file, for `halfwarp convert` to write on.
+    pub json: serde_json::Map<String, serde_json::Value>,
 }
 
 impl ConfigFile {
@@ -100,7 +102,7 @@ impl ConfigFile {
         let is_nanogpt = fields.has("block_size");
         let config = Config { activation: activation(&fields, is_nanogpt)?, ..sizes(&fields)? };
         let has_bias = !is_nanogpt || fields.flag("bias", true)?;
-        Ok(Self { config, has_bias })
+        Ok(Self { config, has_bias, json: fields.into_json() })
     }
 }
 

@@ -2,8 +2,8 @@
 //! error enum of its own, wrapped here.
 
 use crate::{
-    config::ConfigError, sampler::SamplingError, source::SourceError, tokenizer::TokenizerError,
-    weights::WeightsError,
+    config::ConfigError, convert::ConvertError, sampler::SamplingError, source::SourceError,
+    tokenizer::TokenizerError, weights::WeightsError,
 };
 
 /// Shorthand for results with [`Error`].
@@ -22,6 +22,9 @@ pub enum Error {
     /// A weights file is malformed or does not fit config.json.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// A model cannot be converted.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
     /// The tokenizer's files are malformed, or a token id is not in its vocabulary.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),

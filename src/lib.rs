@@ -39,6 +39,7 @@
 //! - [`batch`], [`cache`]: what one forward call processes, and the paged KV cache.
 //! - [`backend`]: the seam, one forward call; behind it the CPU backend and its plain twin.
 //! - [`sampler`], [`stop`]: logits to a token, text to the point where it ends.
+//! - [`convert`]: a checkpoint of any kind, written as fp16.
 //! - [`engine`]: [`Engine`] and [`Session`], which programs use.
 //! - [`eval`]: how well a model predicts a text.
 
@@ -46,6 +47,7 @@ pub mod backend;
 pub mod batch;
 pub mod cache;
 pub mod config;
+pub mod convert;
 pub mod engine;
 pub mod error;
 pub mod eval;

@@ -17,6 +17,7 @@ mod model;
 mod output;
 mod prompt;
 mod sampling;
+mod sigbus;
 mod stats;
 mod tokenize;
 
@@ -61,6 +62,7 @@ enum Command {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    sigbus::install();
     exit::code(Cli::try_parse().map_err(Failure::Usage).and_then(run))
 }
 

@@ -19,6 +19,11 @@ impl Fields {
         }
     }
 
+    /// The object itself.
+    pub fn into_json(self) -> Map<String, Value> {
+        self.0
+    }
+
     /// Whether `key` is there and not `null`.
     pub fn has(&self, key: &str) -> bool {
         self.get(key).is_some()

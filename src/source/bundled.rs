@@ -3,6 +3,9 @@
 /// Its config.json.
 pub const CONFIG: &[u8] = include_bytes!("../../models/tales/config.json");
 
+/// Its tokenizer.json.
+pub const TOKENIZER: &[u8] = include_bytes!("../../models/tales/tokenizer.json");
+
 /// Its model.safetensors, aligned as a mapped file would be.
 pub fn weights() -> &'static [u8] {
     #[repr(align(64))]

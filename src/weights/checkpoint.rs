@@ -6,7 +6,6 @@
 
 use super::{
     WeightsError,
-    expected::expected,
     file::{self, Bytes},
     header::Header,
     read_text,
@@ -103,7 +102,7 @@ impl Checkpoint {
     /// What the model's tensors hold by element type, largest first.
     pub(crate) fn dtype_totals(&self) -> Vec<DtypeTotal> {
         let mut totals: Vec<DtypeTotal> = Vec::new();
-        for tensor in expected(&self.config).iter().filter_map(|entry| self.tensors.get(&entry.name)) {
+        for tensor in self.expected().iter().filter_map(|entry| self.tensors.get(&entry.name)) {
             let dtype = format!("{:?}", tensor.dtype);
             let known = totals.iter().position(|total| total.dtype == dtype);
             let i = known.unwrap_or_else(|| {

@@ -2,7 +2,7 @@
 //!
 //! Called by `load`, `info` and `convert`. Tested in `tests/malformed_weights.rs`.
 
-use crate::config::ConfigFile;
+use crate::Config;
 
 /// One tensor that a model needs.
 pub(crate) struct Expected {
@@ -16,11 +16,17 @@ pub(crate) struct Expected {
     pub is_linear: bool,
 }
 
-/// Every tensor of the model that `file` describes, in the order of the forward pass.
-pub(crate) fn expected(file: &ConfigFile) -> Vec<Expected> {
-    let config = &file.config;
+impl Expected {
+    /// Its numbers.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// Every tensor of a model of this shape, in the order of the forward pass.
+pub(crate) fn expected(config: &Config, has_bias: bool) -> Vec<Expected> {
     let (width, inner) = (config.n_embd, config.n_inner);
-    let mut list = List { entries: Vec::new(), has_bias: file.has_bias };
+    let mut list = List { entries: Vec::new(), has_bias };
     list.push("wte.weight".into(), &[config.n_vocab, width], "[vocab_size, n_embd]");
     list.push("wpe.weight".into(), &[config.n_ctx, width], "[n_positions, n_embd]");
     for i in 0..config.n_layer {

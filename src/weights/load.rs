@@ -8,7 +8,7 @@
 use super::{
     Attention, Layer, LayerNorm, Linear, Matrix, Mlp, Storage, Weights, WeightsError,
     checkpoint::{Checkpoint, Tensor},
-    expected::expected,
+    expected::{Expected, expected},
     scan,
 };
 use crate::{Result, source::LoadOptions};
@@ -25,6 +25,11 @@ impl Checkpoint {
         Ok(self.build()?)
     }
 
+    /// The tensors that the model needs.
+    pub(super) fn expected(&self) -> Vec<Expected> {
+        expected(&self.config.config, self.config.has_bias)
+    }
+
     /// Whether the linear layers are stored as `nn.Linear` does. `c_attn` tells: it is never square.
     pub(crate) fn is_transposed(&self) -> bool {
         let width = self.config.config.n_embd;
@@ -35,7 +40,7 @@ impl Checkpoint {
     pub(crate) fn check(&self) -> Result<(), WeightsError> {
         let transposed = self.is_transposed();
         let mut problems = Vec::new();
-        for mut entry in expected(&self.config) {
+        for mut entry in self.expected() {
             let name = &entry.name;
             if entry.is_linear && transposed {
                 entry.shape.reverse();
@@ -63,7 +68,7 @@ impl Checkpoint {
     /// The tensors that are no part of the model.
     pub(crate) fn ignored(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.tensors.keys().map(String::as_str).collect();
-        let used = expected(&self.config);
+        let used = self.expected();
         names.retain(|name| !used.iter().any(|entry| entry.name == *name));
         names
     }
@@ -91,8 +96,10 @@ impl Checkpoint {
         })
     }
 
-    fn check_finite(&self) -> Result<(), WeightsError> {
-        let used: Vec<(String, &Tensor)> = expected(&self.config)
+    /// Searches the model's tensors for NaN and infinity.
+    pub(crate) fn check_finite(&self) -> Result<(), WeightsError> {
+        let used: Vec<(String, &Tensor)> = self
+            .expected()
             .into_iter()
             .filter_map(|entry| self.tensors.get(&entry.name).map(|tensor| (entry.name, tensor)))
             .collect();
@@ -143,6 +150,16 @@ impl Checkpoint {
         self.tensors.get(name).ok_or_else(missing)
     }
 
+    /// One tensor of a checkpoint that passed [`check`](Self::check), as Conv1D stores it; a vector is one row. The
+    /// biases of a model without any are zeros.
+    pub(crate) fn tensor(&self, entry: &Expected) -> Result<Matrix, WeightsError> {
+        if entry.name.ends_with(".bias") && !self.config.has_bias {
+            return Ok(Matrix::from_f32(1, entry.len(), vec![0.0; entry.len()]));
+        }
+        let stored = matrix(self.get(&entry.name)?);
+        Ok(if entry.is_linear && self.is_transposed() { transpose(&stored) } else { stored })
+    }
+
     fn norm(&self, name: &str) -> Result<LayerNorm, WeightsError> {
         let weight = vector(self.get(&format!("{name}.weight"))?);
         Ok(LayerNorm { bias: self.bias(name, weight.len())?, weight })
@@ -163,9 +180,10 @@ impl Checkpoint {
     }
 }
 
-/// A tensor of two dimensions: in place where its type and alignment allow, otherwise copied.
+/// A tensor of one or two dimensions: in place where its type and alignment allow, otherwise copied.
 fn matrix(tensor: &Tensor) -> Matrix {
-    let (rows, cols) = (tensor.shape[0], tensor.shape[1]);
+    let cols = tensor.shape.last().copied().unwrap_or(1);
+    let rows = tensor.shape.iter().product::<usize>() / cols.max(1);
     let data = tensor.data();
     let aligned = match tensor.dtype {
         Dtype::F16 => bytemuck::try_cast_slice::<u8, f16>(data).is_ok(),
@@ -212,7 +230,7 @@ fn transpose(matrix: &Matrix) -> Matrix {
 }
 
 /// Where element `i` of a row-major tensor is.
-fn index(mut i: usize, shape: &[usize]) -> Vec<usize> {
+pub(crate) fn index(mut i: usize, shape: &[usize]) -> Vec<usize> {
     let mut at: Vec<usize> = shape
         .iter()
         .rev()

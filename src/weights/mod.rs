@@ -12,10 +12,10 @@
 
 pub mod checkpoint;
 mod error;
-mod expected;
+pub(crate) mod expected;
 mod file;
 mod header;
-mod load;
+pub(crate) mod load;
 pub mod mapped;
 mod random;
 mod scan;

@@ -1,0 +1,259 @@
+//! Any checkpoint that loads -> a folder of fp16 weights that map in place, under Hugging Face's names.
+//!
+//! Called by `halfwarp convert`. The folder is written beside its destination and renamed when it is whole, so what
+//! stands at the destination is always a complete model. The source is mapped and written tensor by tensor: memory does
+//! not grow with the model. Tested in `tests/convert.rs`.
+
+mod write;
+
+use crate::{
+    Result, Source,
+    config::{Activation, Config, ConfigFile},
+    source::LoadOptions,
+    weights::checkpoint::EXTRA_FILES,
+};
+use serde_json::{Map, Value, json};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// How to convert.
+#[derive(Clone, Debug, Default)]
+pub struct ConvertOptions {
+    /// Replaces a model folder at the destination.
+    pub overwrite: bool,
+}
+
+/// What was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Tensors.
+    pub n_tensors: usize,
+    /// Numbers in them.
+    pub n_params: u64,
+    /// Bytes of the source's weights, its ignored tensors included.
+    pub bytes_before: u64,
+    /// Bytes of the written weights file.
+    pub bytes_after: u64,
+    /// Values that fp16 cannot hold exactly, and so were rounded.
+    pub n_rounded: u64,
+    /// Those of them that became zero: below 2⁻²⁵ in magnitude.
+    pub n_to_zero: u64,
+}
+
+/// Writes the model at `source` to the folder `destination`.
+///
+/// Fails if a value is beyond fp16's ±65504 or not finite, and if something is at `destination`: with `overwrite` a
+/// folder is replaced if it holds nothing but a model's files.
+pub fn convert(source: &Source, destination: &Path, options: &ConvertOptions) -> Result<Report> {
+    let checkpoint = source.checkpoint(&LoadOptions::default())?;
+    checkpoint.check()?;
+    checkpoint.check_finite()?;
+    let replaces = check_destination(destination, options)?;
+    let folder = Partial::create(destination)?;
+    let report = write::weights(&checkpoint, &folder.0.join("model.safetensors"))?;
+    write_file(&folder.0.join("config.json"), pretty(config_json(&checkpoint.config)).as_bytes())?;
+    for &name in EXTRA_FILES {
+        copy_extra(source, name, &folder.0)?;
+    }
+    folder.finish(destination, replaces)?;
+    Ok(report)
+}
+
+/// Whether `destination` is there and may be replaced.
+fn check_destination(destination: &Path, options: &ConvertOptions) -> Result<bool, ConvertError> {
+    let path = || destination.to_path_buf();
+    match destination.symlink_metadata() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(ConvertError::Io { path: path(), source }),
+        Ok(_) if !options.overwrite => return Err(ConvertError::Exists { path: path() }),
+        Ok(metadata) if !metadata.is_dir() => return Err(ConvertError::NotAFolder { path: path() }),
+        Ok(_) => {}
+    }
+    for entry in fs::read_dir(destination).map_err(|source| ConvertError::Io { path: path(), source })? {
+        let entry = entry.map_err(|source| ConvertError::Io { path: path(), source })?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_model = name == "config.json"
+            || name == "model.safetensors.index.json"
+            || name.ends_with(".safetensors")
+            || EXTRA_FILES.contains(&&*name);
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !is_model || !is_file {
+            return Err(ConvertError::OtherFiles { path: path(), name });
+        }
+    }
+    Ok(true)
+}
+
+/// A folder under construction, beside its destination; removed when dropped unfinished.
+struct Partial(PathBuf);
+
+impl Partial {
+    fn create(destination: &Path) -> Result<Self, ConvertError> {
+        let io = |source| ConvertError::Io { path: destination.into(), source };
+        let name =
+            destination.file_name().ok_or_else(|| ConvertError::NotAFolder { path: destination.into() })?;
+        if let Some(parent) = destination.parent() {
+            fs::create_dir_all(parent).map_err(io)?;
+        }
+        let path = destination.with_file_name(beside(name, "partial"));
+        // What a killed process left here under our process number is of no use to anyone.
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).map_err(|source| ConvertError::Io { path: path.clone(), source })?;
+        Ok(Self(path))
+    }
+
+    /// Puts the folder in its place, which `replaces` a folder that is there.
+    fn finish(self, destination: &Path, replaces: bool) -> Result<(), ConvertError> {
+        let io = |source| ConvertError::Io { path: destination.into(), source };
+        if !replaces {
+            return fs::rename(&self.0, destination).map_err(io);
+        }
+        let old = destination.with_file_name(beside(destination.file_name().unwrap_or_default(), "old"));
+        fs::rename(destination, &old).map_err(io)?;
+        if let Err(e) = fs::rename(&self.0, destination) {
+            let _ = fs::rename(&old, destination);
+            return Err(io(e));
+        }
+        fs::remove_dir_all(&old).map_err(|source| ConvertError::Io { path: old.clone(), source })
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// `.NAME.ROLE-PID`: hidden, and no model's name.
+fn beside(name: &std::ffi::OsStr, role: &str) -> std::ffi::OsString {
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{role}-{}", std::process::id()));
+    hidden
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ConvertError> {
+    fs::write(path, bytes).map_err(|source| ConvertError::Io { path: path.into(), source })
+}
+
+/// Copies one of the tokenizer's files, where the model has it.
+fn copy_extra(source: &Source, name: &str, folder: &Path) -> Result<(), ConvertError> {
+    let to = folder.join(name);
+    let Some(from) = source.folder().map(|folder| folder.join(name)) else {
+        #[cfg(feature = "bundled")]
+        if name == "tokenizer.json" {
+            return write_file(&to, crate::source::bundled::TOKENIZER);
+        }
+        return Ok(());
+    };
+    match fs::read(&from) {
+        Ok(bytes) => write_file(&to, &bytes),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(ConvertError::Io { path: from, source }),
+    }
+}
+
+/// The source's config.json, with the weights' new type and every field that the model depends on spelled out in
+/// Hugging Face's words.
+fn config_json(file: &ConfigFile) -> Value {
+    let mut json = file.json.clone();
+    for key in ["torch_dtype", "block_size", "bias", "dropout"] {
+        json.remove(key);
+    }
+    let config = &file.config;
+    for (key, value) in fields(config) {
+        json.insert(key, value);
+    }
+    for (key, ids) in
+        [("bos_token_id", config.bos_token_id.as_slice()), ("eos_token_id", &config.eos_token_ids)]
+    {
+        let ids = match ids {
+            [] => Value::Null,
+            [id] => json!(id),
+            ids => json!(ids),
+        };
+        json.entry(key).or_insert(ids);
+    }
+    json.entry("architectures").or_insert(json!(["GPT2LMHeadModel"]));
+    Value::Object(json)
+}
+
+fn fields(config: &Config) -> Map<String, Value> {
+    let activation = match config.activation {
+        Activation::GeluTanh => "gelu_new",
+        Activation::GeluErf => "gelu",
+        Activation::Relu => "relu",
+    };
+    // By its shortest decimal form: 1e-5 stays 1e-5, where widening to f64 would give 9.99999974737875e-6.
+    let epsilon: f64 =
+        config.layer_norm_epsilon.to_string().parse().unwrap_or(config.layer_norm_epsilon.into());
+    let fields = json!({
+        "model_type": "gpt2",
+        "dtype": "float16",
+        "vocab_size": config.n_vocab,
+        "n_positions": config.n_ctx,
+        "n_embd": config.n_embd,
+        "n_head": config.n_head,
+        "n_layer": config.n_layer,
+        "n_inner": config.n_inner,
+        "activation_function": activation,
+        "layer_norm_epsilon": epsilon,
+        "scale_attn_weights": config.scale_attn_weights,
+        "scale_attn_by_inverse_layer_idx": config.scale_attn_by_inverse_layer_idx,
+        "tie_word_embeddings": config.tie_word_embeddings,
+    });
+    match fields {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn pretty(json: Value) -> String {
+    format!("{json:#}\n")
+}
+
+/// Why a conversion was refused or failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConvertError {
+    /// The operating system's error.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something is at the destination.
+    #[error("{} exists; it is replaced only where that is asked for", path.display())]
+    Exists {
+        /// The destination.
+        path: PathBuf,
+    },
+    /// The destination cannot be a folder.
+    #[error("{} is not a folder, expected a place for one", path.display())]
+    NotAFolder {
+        /// The destination.
+        path: PathBuf,
+    },
+    /// The folder at the destination holds something beside a model, so it is not replaced.
+    #[error("{} holds {name:?}, which is no model's file: it is not replaced", path.display())]
+    OtherFiles {
+        /// The destination.
+        path: PathBuf,
+        /// What it holds.
+        name: String,
+    },
+    /// A value that fp16 cannot hold.
+    #[error("tensor {name} has {value:e} at {index:?}, beyond fp16's range of ±65504")]
+    Overflow {
+        /// The tensor.
+        name: String,
+        /// The value.
+        value: f32,
+        /// Where it is.
+        index: Vec<usize>,
+    },
+}

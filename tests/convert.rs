@@ -1,0 +1,270 @@
+//! `convert` writes what was there, in fp16, as a folder that is whole or not there at all.
+
+#[path = "common/checkpoint.rs"]
+mod checkpoint;
+
+use checkpoint::{Dtype, Model, N_EMBD, N_VOCAB};
+use half::f16;
+use halfwarp::{
+    Source, Weights,
+    backend::cpu::naive,
+    convert::{ConvertOptions, Report, convert},
+    weights::Elements,
+};
+use serde_json::json;
+use std::{fs, path::Path};
+use tempfile::TempDir;
+
+fn run(from: &Path, to: &Path) -> Result<Report, String> {
+    convert(&Source::Folder(from.into()), to, &ConvertOptions::default()).map_err(|e| e.to_string())
+}
+
+fn overwrite(from: &Path, to: &Path) -> Result<Report, String> {
+    convert(&Source::Folder(from.into()), to, &ConvertOptions { overwrite: true }).map_err(|e| e.to_string())
+}
+
+/// The widened values of every matrix and vector.
+fn values(weights: &Weights) -> Vec<f32> {
+    let mut all = Vec::new();
+    for matrix in weights.matrices() {
+        all.extend((0..matrix.rows() * matrix.cols()).map(|i| matrix.elements().get(i)));
+    }
+    for layer in &weights.h {
+        let (attn, mlp) = (&layer.attn, &layer.mlp);
+        for bias in [&attn.c_attn, &attn.c_proj, &mlp.c_fc, &mlp.c_proj].map(|linear| &linear.bias) {
+            all.extend(bias);
+        }
+    }
+    for norm in weights.h.iter().flat_map(|l| [&l.ln_1, &l.ln_2]).chain([&weights.ln_f]) {
+        all.extend(norm.weight.iter().chain(&norm.bias));
+    }
+    all
+}
+
+/// The names in a folder, hidden ones too.
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn fp32_is_rounded_to_the_nearest_fp16() {
+    let out = TempDir::new().unwrap();
+    let (from, to) = (Path::new("tests/goldens/tiny-fp32"), out.path().join("model"));
+    let report = run(from, &to).unwrap();
+    let (before, after) = (Weights::open(from).unwrap(), Weights::open(&to).unwrap());
+    let rounded: Vec<f32> = values(&before).into_iter().map(|v| f16::from_f32(v).to_f32()).collect();
+    assert_eq!(values(&after), rounded);
+    assert_eq!(before.config, after.config);
+    assert_eq!(report.n_params as usize, rounded.len());
+    let changed = values(&before).iter().zip(&rounded).filter(|(a, b)| a != b).count();
+    assert_eq!(report.n_rounded as usize, changed);
+    assert!(changed > 0);
+    assert_eq!(report.bytes_before, fs::metadata(from.join("model.safetensors")).unwrap().len());
+    assert_eq!(report.bytes_after, fs::metadata(to.join("model.safetensors")).unwrap().len());
+    assert_eq!(names(out.path()), ["model"]);
+    assert_eq!(names(&to), ["config.json", "model.safetensors"]);
+}
+
+#[test]
+fn the_logits_of_a_converted_model_are_within_the_contract() {
+    let out = TempDir::new().unwrap();
+    let (from, to) = (Path::new("tests/goldens/tiny-fp32"), out.path().join("model"));
+    run(from, &to).unwrap();
+    let ids: Vec<u32> = (0..24).map(|i| i * 21 % 512).collect();
+    let before = naive::forward(&Weights::open(from).unwrap(), &ids);
+    let after = naive::forward(&Weights::open(&to).unwrap(), &ids);
+    let norm = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let difference: Vec<f64> = before.iter().zip(&after).map(|(a, b)| a - b).collect();
+    let error = norm(&difference) / norm(&before);
+    assert!(error > 0.0 && error <= 2e-3, "relative error {error}");
+}
+
+#[test]
+fn fp16_is_copied_bit_for_bit() {
+    let out = TempDir::new().unwrap();
+    for name in ["tests/goldens/odd-fp16", "models/tales"] {
+        let to = out.path().join("model");
+        let report = overwrite(Path::new(name), &to).unwrap();
+        let (before, after) = (Weights::open(Path::new(name)).unwrap(), Weights::open(&to).unwrap());
+        assert!(values(&before) == values(&after), "{name}");
+        assert_eq!(before.config, after.config, "{name}");
+        assert_eq!((report.n_rounded, report.n_to_zero), (0, 0), "{name}");
+    }
+    assert_eq!(names(&out.path().join("model")), ["config.json", "model.safetensors", "tokenizer.json"]);
+}
+
+#[test]
+fn the_bundled_model_is_converted_with_its_tokenizer() {
+    let out = TempDir::new().unwrap();
+    let to = out.path().join("model");
+    convert(&Source::Bundled, &to, &ConvertOptions::default()).unwrap();
+    assert!(values(&Weights::open(&to).unwrap()) == values(&Weights::bundled()));
+    assert_eq!(
+        fs::read(to.join("tokenizer.json")).unwrap(),
+        fs::read("models/tales/tokenizer.json").unwrap()
+    );
+}
+
+#[test]
+fn the_result_maps_in_place_and_aligned() {
+    let out = TempDir::new().unwrap();
+    let to = out.path().join("model");
+    run(Path::new("tests/goldens/tiny-fp32"), &to).unwrap();
+    let weights = Weights::open(&to).unwrap();
+    for matrix in weights.matrices() {
+        let Elements::F16(values) = matrix.elements() else { panic!("converted matrices are fp16") };
+        assert_eq!(values.as_ptr() as usize % 64, 0, "a matrix starts at a cache line");
+    }
+    assert_eq!(weights.notice(), None);
+}
+
+/// What Hugging Face's loader needs: sorted names with its prefix, the metadata, the new type in config.json.
+#[test]
+fn the_files_are_as_hugging_face_writes_them() {
+    let out = TempDir::new().unwrap();
+    let (from, to) = (out.path().join("from"), out.path().join("to"));
+    let mut model = Model::new(Dtype::BF16);
+    model.config["torch_dtype"] = json!("bfloat16");
+    model.config["attn_pdrop"] = json!(0.1);
+    model.write(&from);
+    run(&from, &to).unwrap();
+    let bytes = fs::read(to.join("model.safetensors")).unwrap();
+    let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    assert_eq!(metadata.metadata().as_ref().unwrap()["format"], "pt");
+    let names = metadata.offset_keys();
+    assert!(names.is_sorted() && names.iter().all(|name| name.starts_with("transformer.")), "{names:?}");
+    let config: serde_json::Value =
+        serde_json::from_slice(&fs::read(to.join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["dtype"], "float16");
+    assert_eq!(config["torch_dtype"], json!(null));
+    assert_eq!(config["attn_pdrop"], 0.1);
+    assert_eq!(config["layer_norm_epsilon"], 1e-5);
+    assert_eq!(config["n_inner"], 4 * N_EMBD);
+}
+
+#[test]
+fn other_layouts_become_the_same_model_as_they_load_to() {
+    let out = TempDir::new().unwrap();
+    let (from, to) = (out.path().join("from"), out.path().join("to"));
+    let mut model = Model::new(Dtype::F32);
+    model.config = json!({"block_size": 10, "vocab_size": N_VOCAB, "n_layer": 2, "n_head": 2, "n_embd": N_EMBD,
+        "dropout": 0.0, "bias": false});
+    model.tensors.retain(|t| !t.name.ends_with(".bias"));
+    for tensor in model.tensors.iter_mut().filter(|t| t.name.contains(".c_")) {
+        tensor.shape.reverse();
+    }
+    model.rename(|name| format!("_orig_mod.transformer.{name}"));
+    model.write(&from);
+    run(&from, &to).unwrap();
+    let (before, after) = (Weights::open(&from).unwrap(), Weights::open(&to).unwrap());
+    assert_eq!(before.config, after.config);
+    assert!(values(&before) == values(&after));
+}
+
+#[test]
+fn an_untied_head_keeps_its_name() {
+    let out = TempDir::new().unwrap();
+    let (from, to) = (out.path().join("from"), out.path().join("to"));
+    let mut model = Model::new(Dtype::F32);
+    model.config["tie_word_embeddings"] = json!(false);
+    model.push("lm_head.weight", &[N_VOCAB, N_EMBD], vec![0.75; N_VOCAB * N_EMBD]);
+    model.write(&from);
+    run(&from, &to).unwrap();
+    assert_eq!(Weights::open(&to).unwrap().lm_head.unwrap().elements().get(9), 0.75);
+    let bytes = fs::read(to.join("model.safetensors")).unwrap();
+    assert!(safetensors::SafeTensors::deserialize(&bytes).unwrap().tensor("lm_head.weight").is_ok());
+}
+
+#[test]
+fn values_beyond_fp16_are_refused_by_name_and_leave_nothing() {
+    let out = TempDir::new().unwrap();
+    let (from, to) = (out.path().join("from"), out.path().join("to"));
+    for (dtype, value) in [(Dtype::F32, 65520.0f32), (Dtype::F32, -1e9), (Dtype::BF16, 3e38)] {
+        let mut model = Model::new(dtype);
+        model.tensor("h.1.mlp.c_fc.weight").values[67] = value;
+        model.write(&from);
+        let text = run(&from, &to).unwrap_err();
+        assert!(
+            text.contains("tensor h.1.mlp.c_fc.weight has ") && text.contains("at [2, 3], beyond fp16"),
+            "{text}"
+        );
+        assert_eq!(names(out.path()), ["from"]);
+    }
+    let mut model = Model::new(Dtype::F32);
+    model.tensor("wte.weight").values[0] = 65519.0;
+    model.tensor("wte.weight").values[1] = 1e-9;
+    model.write(&from);
+    let report = run(&from, &to).unwrap();
+    assert_eq!(Weights::open(&to).unwrap().wte.elements().get(0), 65504.0);
+    assert_eq!((report.n_rounded, report.n_to_zero), (2, 1));
+}
+
+#[test]
+fn values_that_are_not_finite_are_refused() {
+    let out = TempDir::new().unwrap();
+    let (from, to) = (out.path().join("from"), out.path().join("to"));
+    let mut model = Model::new(Dtype::F16);
+    model.tensor("ln_f.bias").values[2] = f32::NAN;
+    model.write(&from);
+    assert!(run(&from, &to).unwrap_err().contains("tensor ln_f.bias has 1 non-finite value"));
+    assert_eq!(names(out.path()), ["from"]);
+}
+
+#[test]
+fn a_destination_that_exists_is_kept_unless_asked() {
+    let out = TempDir::new().unwrap();
+    let (from, to) = (out.path().join("from"), out.path().join("to"));
+    Model::new(Dtype::F32).write(&from);
+    run(&from, &to).unwrap();
+    let before = fs::read(to.join("model.safetensors")).unwrap();
+    let mut model = Model::new(Dtype::F32);
+    model.tensor("wte.weight").values.fill(0.5);
+    model.write(&from);
+    let text = run(&from, &to).unwrap_err();
+    assert!(text.contains("to exists"), "{text}");
+    assert_eq!(fs::read(to.join("model.safetensors")).unwrap(), before);
+    overwrite(&from, &to).unwrap();
+    assert_eq!(Weights::open(&to).unwrap().wte.elements().get(0), 0.5);
+    assert_eq!(names(out.path()), ["from", "to"]);
+}
+
+#[test]
+fn only_a_model_is_overwritten() {
+    let out = TempDir::new().unwrap();
+    let (from, to) = (out.path().join("from"), out.path().join("to"));
+    Model::new(Dtype::F32).write(&from);
+    fs::create_dir_all(to.join("photos")).unwrap();
+    let text = overwrite(&from, &to).unwrap_err();
+    assert!(text.contains("\"photos\"") && text.contains("not replaced"), "{text}");
+    assert_eq!(names(&to), ["photos"]);
+    let file = out.path().join("file");
+    fs::write(&file, "text").unwrap();
+    assert!(overwrite(&from, &file).unwrap_err().contains("file is not a folder"));
+    assert_eq!(fs::read(&file).unwrap(), b"text");
+    assert!(run(&from, Path::new("/")).unwrap_err().contains("/ exists"));
+}
+
+#[test]
+fn a_model_may_be_converted_onto_itself() {
+    let out = TempDir::new().unwrap();
+    let folder = out.path().join("model");
+    Model::new(Dtype::F32).write(&folder);
+    let before = values(&Weights::open(&folder).unwrap());
+    overwrite(&folder, &folder).unwrap();
+    let after = Weights::open(&folder).unwrap();
+    assert!(matches!(after.wte.elements(), Elements::F16(_)));
+    assert_eq!(values(&after), before);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named() {
+    let out = TempDir::new().unwrap();
+    let from = out.path().join("from");
+    Model::new(Dtype::F32).write(&from);
+    fs::write(out.path().join("file"), "").unwrap();
+    let text = run(&from, &out.path().join("file/to")).unwrap_err();
+    assert!(text.contains("file/to: ") && (text.contains("exists") || text.contains("directory")), "{text}");
+}
