@@ -6,7 +6,7 @@
 
 use super::{
     SamplingParams,
-    numbers::{exp, fixed_point, max_of, sum_of},
+    numbers::{exp, fixed_point, max_of, sum_of, weigh},
 };
 
 /// Scores that are compared with the smallest one kept, at once.
@@ -41,7 +41,7 @@ impl Filter {
             let kept = self.keep(params, scores, max);
             return kept[draw(kept.len(), |i| kept[i].weight, bits)].id;
         }
-        self.weigh(params, scores, max);
+        weigh(&mut self.weights, scores, max, f64::from(params.temperature));
         draw(self.weights.len(), |i| self.weights[i], bits) as u32
     }
 
@@ -74,18 +74,9 @@ impl Filter {
         &self.candidates
     }
 
-    /// Every token's weight; returns their sum.
-    fn weigh(&mut self, params: &SamplingParams, scores: &[f64], max: f64) -> f64 {
-        let temperature = f64::from(params.temperature);
-        for (weight, score) in self.weights.iter_mut().zip(scores) {
-            *weight = exp((score - max) / temperature);
-        }
-        sum_of(scores.len(), |i| self.weights[i])
-    }
-
     /// Makes candidates of all tokens that top-p and min-p could keep; returns the sum of all weights.
     fn weigh_likely(&mut self, params: &SamplingParams, scores: &[f64], max: f64) -> f64 {
-        let all = self.weigh(params, scores, max);
+        let all = weigh(&mut self.weights, scores, max, f64::from(params.temperature));
         // Tokens less likely than (1 - top_p) / V are less likely than 1 - top_p together: top-p removes them. The
         // factor is there for rounding.
         let tail = (1.0 - f64::from(params.top_p)) * all / scores.len() as f64 * 0.999;
@@ -156,7 +147,8 @@ fn keep_top_p(top_p: f64, all: f64, candidates: &mut Vec<Candidate>) {
 fn keep_typical(mass: f64, temperature: f64, candidates: &mut Vec<Candidate>) {
     let max = candidates.iter().map(|c| c.score).fold(f64::NEG_INFINITY, f64::max);
     let all = sum_of(candidates.len(), |i| candidates[i].weight);
-    let surprise = |c: &Candidate| all.ln() - (c.score - max) / temperature;
+    let log_all = all.ln();
+    let surprise = |c: &Candidate| log_all - (c.score - max) / temperature;
     let entropy = sum_of(candidates.len(), |i| candidates[i].weight / all * surprise(&candidates[i]));
     let distance = |c: &Candidate| (surprise(c) - entropy).abs();
     candidates.sort_unstable_by(|a, b| distance(a).total_cmp(&distance(b)).then(a.id.cmp(&b.id)));

@@ -1,9 +1,6 @@
 //! Log-probabilities of a token and of the likeliest ones.
 
-use super::{
-    filters::top_k,
-    numbers::{exp, max_of, sum_of},
-};
+use super::{filters::top_k, numbers::log_sum_exp};
 
 /// Log-probabilities of a token and of the likeliest ones, from the model's own logits: before temperature, penalties
 /// and bans, as vLLM reports them.
@@ -19,8 +16,7 @@ impl TokenLogprobs {
     /// The log-softmax of `logits`, `[V]`, at `token` and at the `n_top` largest, computed in f64. A token beyond the
     /// vocabulary has minus infinity.
     pub fn new(logits: &[f32], token: u32, n_top: usize) -> Self {
-        let max = f64::from(max_of(logits, f32::NEG_INFINITY));
-        let log_sum = max + sum_of(logits.len(), |i| exp(f64::from(logits[i]) - max)).ln();
+        let log_sum = log_sum_exp(logits);
         let logprob = |logit: f64| (logit - log_sum) as f32;
         let mut top = Vec::new();
         if n_top > 0 {

@@ -45,6 +45,57 @@ pub(super) fn exp(x: f64) -> f64 {
     if is_zero { 0.0 } else { scaled }
 }
 
+/// `weights[i] = exp((scores[i] - max) / temperature)`; returns [`sum_of`] them.
+pub(super) fn weigh(weights: &mut [f64], scores: &[f64], max: f64, temperature: f64) -> f64 {
+    for_this_processor(
+        #[inline(always)]
+        || {
+            for (weight, score) in weights.iter_mut().zip(scores) {
+                *weight = exp((score - max) / temperature);
+            }
+            sum_of(weights.len(), |i| weights[i])
+        },
+    )
+}
+
+/// The logarithm of the sum of `exp(logits[i])`.
+pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
+    let max = f64::from(max_of(logits, f32::NEG_INFINITY));
+    let sum = for_this_processor(
+        #[inline(always)]
+        || {
+            // Block by block, because compilers make vector code of one simple loop at a time.
+            let (mut sum, mut weights) = (0.0, [0.0; 256]);
+            for block in logits.chunks(weights.len()) {
+                for (weight, &logit) in weights.iter_mut().zip(block) {
+                    *weight = exp(f64::from(logit) - max);
+                }
+                sum += sum_of(block.len(), |i| weights[i]);
+            }
+            sum
+        },
+    );
+    max + sum.ln()
+}
+
+/// Calls `compute`, compiled for vectors of four where the processor has them. The operations on each number are the
+/// same, so the results have the same bits.
+#[inline(always)]
+fn for_this_processor<T>(compute: impl FnOnce() -> T) -> T {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2")]
+        fn with_avx2<T>(compute: impl FnOnce() -> T) -> T {
+            compute()
+        }
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2, as the line above found.
+            return unsafe { with_avx2(compute) };
+        }
+    }
+    compute()
+}
+
 /// A weight in 0..=1 as an integer, in units of 2^-44, rounded to nearest even. Sums of integers are the same in
 /// whatever order, so that a parallel device can add them up too.
 #[inline(always)]
