@@ -16,6 +16,10 @@ pub enum Error {
     /// No model was found.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// A model cannot be downloaded.
+    #[cfg(feature = "hub")]
+    #[error(transparent)]
+    Hub(#[from] crate::source::hub::HubError),
     /// config.json is malformed or describes a model that is not supported.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -7,6 +7,8 @@
 #[cfg(feature = "bundled")]
 pub(crate) mod bundled;
 pub mod cache;
+#[cfg(feature = "hub")]
+pub mod hub;
 mod info;
 
 pub use info::{DtypeTotal, Info};
@@ -25,6 +27,17 @@ pub enum Source {
     Folder(PathBuf),
     /// A safetensors file; config.json and the tokenizer are beside it.
     File(PathBuf),
+}
+
+/// How far a download is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// The file, as it is called in the model's folder.
+    pub file: &'a str,
+    /// Bytes that are here, those of an earlier try included.
+    pub n_done: u64,
+    /// Bytes of the file.
+    pub n_bytes: u64,
 }
 
 /// How weights are read.
@@ -58,6 +71,22 @@ impl Source {
             Some(folder) => Ok(Self::Folder(folder)),
             None => Err(SourceError::NotFound { name: name.into(), cache: cache.root().into() })?,
         }
+    }
+
+    /// [`find`](Self::find), and downloads a model that is not in the cache, where the crate is built with `hub` and
+    /// `HF_HUB_OFFLINE` is not set. `progress` hears of every piece.
+    pub fn fetch(name: &str, progress: &mut dyn FnMut(&Progress)) -> Result<Self> {
+        let found = Self::find(name);
+        #[cfg(feature = "hub")]
+        if let Err(crate::Error::Source(SourceError::NotFound { .. } | SourceError::NoRevision { .. })) =
+            found
+            && let Some(id) = ModelId::parse(name)
+            && let Some(hub) = hub::Hub::from_env()?
+        {
+            return Ok(Self::Folder(hub.download(&id, progress)?));
+        }
+        let _ = progress;
+        found
     }
 
     /// The model at a path: a folder, a safetensors file, or the index of its shards.
@@ -120,6 +149,13 @@ impl Source {
     }
 }
 
+/// What to do about a model that is not here.
+#[cfg(feature = "hub")]
+const HOW_TO_GET: &str = "it was not downloaded, because HF_HUB_OFFLINE is set or nobody asked for it";
+#[cfg(not(feature = "hub"))]
+const HOW_TO_GET: &str =
+    "this build does not download: run `hf download NAME`, or build with `--features hub`";
+
 /// Why no model was found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -145,7 +181,10 @@ pub enum SourceError {
         path: PathBuf,
     },
     /// A name that is neither a path nor in the cache.
-    #[error("no model {name:?}: there is no such path, and it is not in the Hugging Face cache at {}", cache.display())]
+    #[error(
+        "no model {name:?}: there is no such path, and it is not in the Hugging Face cache at {}; {HOW_TO_GET}",
+        cache.display()
+    )]
     NotFound {
         /// The name.
         name: String,

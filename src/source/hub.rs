@@ -1,0 +1,237 @@
+//! Downloads a model from the Hugging Face hub into the cache, in the layout that other programs share.
+//!
+//! Files go to `blobs/` under their checksum, first with the ending `.incomplete`; links to them to
+//! `snapshots/<commit>/`; and last, when every file is there and checked, the revision to `refs/`. A model is found by its
+//! reference, so a download that was cut short is never taken for a model, and the next one goes on where it stopped.
+//! Called by [`Source::fetch`](super::Source::fetch). Tested in `tests/hub.rs`.
+
+mod file;
+
+use super::{
+    Progress, SourceError,
+    cache::{HubCache, ModelId},
+};
+use crate::{Result, weights::checkpoint::EXTRA_FILES};
+use serde_json::Value;
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// The hub, and the cache to download to.
+pub struct Hub {
+    endpoint: String,
+    token: Option<String>,
+    cache: HubCache,
+    agent: ureq::Agent,
+}
+
+impl Hub {
+    /// A hub at `endpoint`, asked with `token` if there is one.
+    pub fn new(endpoint: &str, token: Option<String>, cache: HubCache) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects_will_error(false)
+            .timeout_connect(Some(Duration::from_secs(10)))
+            .timeout_recv_response(Some(Duration::from_secs(30)))
+            .timeout_per_read(Some(Duration::from_secs(30)))
+            .user_agent(concat!("halfwarp/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Self { endpoint: endpoint.trim_end_matches('/').into(), token, cache, agent: config.into() }
+    }
+
+    /// The hub that the environment names: `HF_ENDPOINT`, `HF_TOKEN`; `None` where `HF_HUB_OFFLINE` is set.
+    pub fn from_env() -> Result<Option<Self>> {
+        let var = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        let is_set =
+            |name| var(name).is_some_and(|v| ["1", "on", "yes", "true"].contains(&&*v.to_lowercase()));
+        if is_set("HF_HUB_OFFLINE") {
+            return Ok(None);
+        }
+        let endpoint = var("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
+        Ok(Some(Self::new(&endpoint, var("HF_TOKEN"), HubCache::from_env()?)))
+    }
+
+    /// Downloads what is missing of `id` and returns its folder.
+    pub fn download(&self, id: &ModelId, progress: &mut dyn FnMut(&Progress)) -> Result<PathBuf> {
+        let name = id.candidates().swap_remove(0);
+        let (commit, files) = self.list(&name, &id.revision)?;
+        let folder = self.cache.folder(&name);
+        let snapshot = folder.join("snapshots").join(&commit);
+        for path in [&snapshot, &folder.join("blobs")] {
+            fs::create_dir_all(path).map_err(|source| SourceError::Io { path: path.clone(), source })?;
+        }
+        let url = |file: &str| format!("{}/{name}/resolve/{commit}/{file}", self.endpoint);
+        let mut get = |file: &str| self.get(&url(file), file, &folder, &snapshot, progress);
+        get("config.json")?;
+        for file in files.iter().filter(|file| EXTRA_FILES.contains(&file.as_str())) {
+            get(file)?;
+        }
+        if files.iter().any(|file| file == "model.safetensors") {
+            get("model.safetensors")?;
+        } else if files.iter().any(|file| file == INDEX) {
+            get(INDEX)?;
+            for shard in shards(&snapshot.join(INDEX))?.iter().filter(|shard| files.contains(shard)) {
+                get(shard)?;
+            }
+        } else {
+            return Err(HubError::NoSafetensors { name })?;
+        }
+        if id.revision != commit {
+            write_reference(&folder.join("refs").join(&id.revision), &commit)?;
+        }
+        Ok(snapshot)
+    }
+
+    /// The commit that `revision` is, and the files in it.
+    fn list(&self, name: &str, revision: &str) -> Result<(String, Vec<String>), HubError> {
+        let revision = revision.replace('/', "%2F");
+        let url = format!("{}/api/models/{name}/revision/{revision}", self.endpoint);
+        let mut response = self.request(&url, &[], 10)?;
+        let json: Value = response
+            .body_mut()
+            .with_config()
+            .limit(64 << 20)
+            .read_to_vec()
+            .map_err(|e| HubError::http(&url, &e))
+            .and_then(|text| serde_json::from_slice(&text).map_err(|e| HubError::answer(&url, e)))?;
+        let commit = json.get("sha").and_then(Value::as_str).unwrap_or_default();
+        if commit.len() != 40 || !commit.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(HubError::answer(&url, "no commit in it"));
+        }
+        let siblings = json.get("siblings").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let file = |entry: &Value| Some(entry.get("rfilename")?.as_str()?.to_string());
+        let plain = |file: &String| !file.contains(['/', '\\']) && !file.starts_with('.');
+        Ok((commit.into(), siblings.iter().filter_map(file).filter(plain).collect()))
+    }
+
+    /// One request; answers other than success are errors, except redirections that `max_redirects` leaves.
+    fn request(
+        &self,
+        url: &str,
+        headers: &[(&str, String)],
+        max_redirects: u32,
+    ) -> Result<ureq::http::Response<ureq::Body>, HubError> {
+        let mut request = self.agent.get(url);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        // Not sent on when a redirection leads to another host: ureq drops it.
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let response = request
+            .config()
+            .max_redirects(max_redirects)
+            .build()
+            .call()
+            .map_err(|e| HubError::http(url, &e))?;
+        let status = response.status().as_u16();
+        match status {
+            200..400 => Ok(response),
+            _ => Err(HubError::Status { url: url.into(), status, hint: hint(status) }),
+        }
+    }
+}
+
+const INDEX: &str = "model.safetensors.index.json";
+
+/// The shards that an index names.
+fn shards(index: &Path) -> Result<Vec<String>> {
+    let json: Value = serde_json::from_slice(&crate::weights::read_text(index)?)
+        .map_err(|e| HubError::answer(&index.display().to_string(), e))?;
+    let map = json.get("weight_map").and_then(Value::as_object);
+    let mut shards: Vec<String> =
+        map.into_iter().flat_map(|m| m.values()).filter_map(|v| Some(v.as_str()?.into())).collect();
+    shards.sort();
+    shards.dedup();
+    Ok(shards)
+}
+
+/// Writes which commit a revision is, whole or not at all.
+fn write_reference(path: &Path, commit: &str) -> Result<(), SourceError> {
+    let io = |source: io::Error| SourceError::Io { path: path.into(), source };
+    fs::create_dir_all(path.parent().unwrap_or(path)).map_err(io)?;
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".incomplete-{}", std::process::id()));
+    fs::write(&partial, commit).map_err(io)?;
+    fs::rename(&partial, path).map_err(io)
+}
+
+fn hint(status: u16) -> &'static str {
+    match status {
+        401 | 403 => ": there is no such model, or it is private or gated and needs HF_TOKEN",
+        404 => ": there is no such model, revision or file",
+        429 => ": too many requests, try again later",
+        _ => "",
+    }
+}
+
+/// Why a download failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// No answer, or it broke off.
+    #[error("{url}: {message}")]
+    Http {
+        /// What was asked for.
+        url: String,
+        /// What went wrong.
+        message: String,
+    },
+    /// An answer that is an error.
+    #[error("{url}: status {status}{hint}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it means.
+        hint: &'static str,
+    },
+    /// An answer that is not what the hub answers.
+    #[error("{url}: unexpected answer: {message}")]
+    Answer {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The connection ended early.
+    #[error("{url}: got {found} of {needed} bytes; run it again to go on from there")]
+    Truncated {
+        /// What was asked for.
+        url: String,
+        /// Bytes that are here.
+        found: u64,
+        /// Bytes of the file.
+        needed: u64,
+    },
+    /// Other bytes than the hub's checksum says.
+    #[error("{url}: the checksum is {found}, expected {expected}; the file was deleted")]
+    Checksum {
+        /// What was asked for.
+        url: String,
+        /// SHA-256 of what arrived.
+        found: String,
+        /// SHA-256 by the hub.
+        expected: String,
+    },
+    /// The model has weights in other formats only.
+    #[error("{name} has no safetensors weights")]
+    NoSafetensors {
+        /// The model.
+        name: String,
+    },
+}
+
+impl HubError {
+    fn http(url: &str, error: &ureq::Error) -> Self {
+        Self::Http { url: url.into(), message: error.to_string() }
+    }
+
+    fn answer(url: &str, message: impl ToString) -> Self {
+        Self::Answer { url: url.into(), message: message.to_string() }
+    }
+}
