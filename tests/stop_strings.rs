@@ -1,42 +1,13 @@
 //! The stop matcher against a search of the whole text.
 
+#[path = "../fuzz/bodies/stop.rs"]
+#[expect(dead_code, reason = "only its parts are used here")]
+mod whole_text;
+
 use halfwarp::stop::StopMatcher;
 use proptest::prelude::*;
 use std::time::Instant;
-
-/// What a stop matcher must do, on the whole text: the text before the stop string that is complete first, the longest
-/// of those complete at that character, the first listed of equal ones.
-fn oracle(text: &str, stops: &[String]) -> (String, Option<usize>) {
-    for end in (0..=text.len()).filter(|&i| text.is_char_boundary(i)) {
-        let complete = (0..stops.len()).filter(|&i| text[..end].ends_with(stops[i].as_str()));
-        if let Some(which) = complete.max_by_key(|&i| (stops[i].len(), std::cmp::Reverse(i))) {
-            return (text[..end - stops[which].len()].to_string(), Some(which));
-        }
-    }
-    (text.to_string(), None)
-}
-
-/// Longest suffix of `text` that begins a stop string.
-fn undecided(text: &str, stops: &[String]) -> usize {
-    let suffixes = (0..text.len()).filter(|&i| text.is_char_boundary(i)).map(|i| &text[i..]);
-    suffixes.filter(|suffix| stops.iter().any(|s| s.starts_with(suffix))).map(str::len).max().unwrap_or(0)
-}
-
-/// Feeds `pieces` and checks after each that no more than necessary is held back.
-fn run(pieces: &[String], stops: &[String]) -> (String, Option<usize>) {
-    let mut matcher = StopMatcher::new(stops);
-    let (mut fed, mut out) = (String::new(), String::new());
-    for piece in pieces {
-        let (text, which) = matcher.push(piece);
-        out += &text;
-        fed += piece;
-        if which.is_some() {
-            return (out, which);
-        }
-        assert_eq!(fed.len() - out.len(), undecided(&fed, stops), "after {fed:?}");
-    }
-    (out + &matcher.finish(), None)
-}
+use whole_text::{feed, oracle};
 
 fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|s| s.to_string()).collect()
@@ -62,18 +33,18 @@ fn held_text_comes_back_when_it_is_no_stop_string() {
 
 #[test]
 fn the_first_complete_stop_string_wins_and_the_longest_of_those() {
-    assert_eq!(run(&strings(&["xabcd"]), &strings(&["abcd", "bc"])), ("xa".into(), Some(1)));
-    assert_eq!(run(&strings(&["xabc"]), &strings(&["bc", "abc"])), ("x".into(), Some(1)));
-    assert_eq!(run(&strings(&["\n\n"]), &strings(&["\n\n", "\n"])), ("".into(), Some(1)));
-    assert_eq!(run(&strings(&["b"]), &strings(&["b", "b"])), ("".into(), Some(0)));
+    assert_eq!(feed(&strings(&["xabcd"]), &strings(&["abcd", "bc"])), ("xa".into(), Some(1)));
+    assert_eq!(feed(&strings(&["xabc"]), &strings(&["bc", "abc"])), ("x".into(), Some(1)));
+    assert_eq!(feed(&strings(&["\n\n"]), &strings(&["\n\n", "\n"])), ("".into(), Some(1)));
+    assert_eq!(feed(&strings(&["b"]), &strings(&["b", "b"])), ("".into(), Some(0)));
 }
 
 #[test]
 fn stop_strings_end_and_begin_at_whole_characters() {
     // 文 and 斆 share their first two bytes, e6 96.
     let stops = strings(&["文章。"]);
-    assert_eq!(run(&strings(&["一篇", "斆", "文", "章。"]), &stops), ("一篇斆".into(), Some(0)));
-    assert_eq!(run(&strings(&["文", "章，"]), &stops), ("文章，".into(), None));
+    assert_eq!(feed(&strings(&["一篇", "斆", "文", "章。"]), &stops), ("一篇斆".into(), Some(0)));
+    assert_eq!(feed(&strings(&["文", "章，"]), &stops), ("文章，".into(), None));
 }
 
 #[test]
@@ -111,6 +82,6 @@ proptest! {
         pieces in prop::collection::vec("[ab文斆é]{0,4}", 0..12),
         stops in prop::collection::vec("[ab文斆é]{1,5}", 0..4),
     ) {
-        prop_assert_eq!(run(&pieces, &stops), oracle(&pieces.concat(), &stops));
+        prop_assert_eq!(feed(&pieces, &stops), oracle(&pieces.concat(), &stops));
     }
 }

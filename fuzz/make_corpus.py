@@ -1,0 +1,176 @@
+"""Writes corpus/: small inputs for every fuzz target, each named for what it is.
+
+    python3 make_corpus.py
+"""
+
+import json
+import os
+import struct
+
+
+def write(target, name, data):
+    os.makedirs(f"corpus/{target}", exist_ok=True)
+    assert len(data) < 4096, (target, name, len(data))
+    with open(f"corpus/{target}/{name}", "wb") as file:
+        file.write(data)
+
+
+# The loader's model: one layer, width 4, 5 tokens, 3 positions.
+C, V, N = 4, 5, 3
+SHAPES = {
+    "wte.weight": [V, C], "wpe.weight": [N, C],
+    "h.0.ln_1.weight": [C], "h.0.ln_1.bias": [C],
+    "h.0.attn.c_attn.weight": [C, 3 * C], "h.0.attn.c_attn.bias": [3 * C],
+    "h.0.attn.c_proj.weight": [C, C], "h.0.attn.c_proj.bias": [C],
+    "h.0.ln_2.weight": [C], "h.0.ln_2.bias": [C],
+    "h.0.mlp.c_fc.weight": [C, 4 * C], "h.0.mlp.c_fc.bias": [4 * C],
+    "h.0.mlp.c_proj.weight": [4 * C, C], "h.0.mlp.c_proj.bias": [C],
+    "ln_f.weight": [C], "ln_f.bias": [C],
+}
+WIDTH = {"F16": 2, "BF16": 2, "F32": 4}
+
+
+def model(dtype="F16", change=lambda header: None, prefix="", cut=0, tail=b"", pad=b"", fill=b"\x00\x3c"):
+    header, end = {}, 0
+    for name, shape in SHAPES.items():
+        n = WIDTH[dtype]
+        for size in shape:
+            n *= size
+        header[prefix + name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + n]}
+        end += n
+    change(header)
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    data = (fill * end)[:end]
+    file = struct.pack("<Q", len(text + pad)) + text + pad + data + tail
+    return file[: len(file) - cut]
+
+
+def entry(name, **values):
+    return lambda header: header[name].update(values)
+
+
+def raw(header, data=b""):
+    return struct.pack("<Q", len(header)) + header + data
+
+
+def loader(name, weights, config=b""):
+    write("loader", name, struct.pack("<H", len(config)) + config + weights)
+
+
+def drop(name):
+    return lambda header: header.pop(name)
+
+
+def config(**changes):
+    base = {"model_type": "gpt2", "vocab_size": V, "n_positions": N, "n_embd": C, "n_head": 2, "n_layer": 1}
+    return json.dumps(base | changes).encode()
+
+
+two_by_two = '{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}'
+loader("good_f16", model())
+loader("good_f32", model("F32", fill=b"\x00\x00\x80\x3f"))
+loader("good_bf16", model("BF16", fill=b"\x80\x3f"))
+loader("good_prefixed", model(prefix="transformer."))
+loader("good_odd_alignment", model(pad=b" "))
+loader("empty", b"")
+loader("ends_in_length", b"\x3c\0\0")
+loader("ends_in_header", b"\x3c" + b"\0" * 7)
+loader("header_length_huge", b"\x3c\0\0\0\xff\xff\xff\xff" + b"{}" * 30)
+loader("lfs_pointer", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+loader("html", b"<!DOCTYPE html><html></html>")
+loader("header_not_utf8", raw(b"\xff"))
+loader("header_not_json", raw(b"{"))
+loader("header_not_object", raw(b"[]"))
+loader("header_deep", raw(b'{"a":' + b"[" * 1000))
+loader("same_offsets", raw(("{" + ",".join(f'"t{i}":{two_by_two}' for i in range(10)) + "}").encode(), b"\0" * 16))
+loader("duplicate_tensor", raw(f'{{"wte.weight":{two_by_two},"wte.weight":{two_by_two}}}'.encode(), b"\0" * 16))
+loader("trailing_data", model(tail=b"extra_bogus_data_for_polyglot_file"))
+loader("two_bytes_short", model(cut=2))
+loader("half", model(cut=700))
+loader("shape_overflows", model(change=entry("wte.weight", shape=[2, 18446744073709551614])))
+loader("shape_overflows_signed", model(change=entry("wte.weight", shape=[2, 9223372036854775807])))
+loader("shape_wraps_to_four", model(change=entry("wte.weight", shape=[4194305, 4194305, 211106198978564])))
+loader("offsets_too_few_bytes", model(change=entry("wte.weight", data_offsets=[0, 4])))
+loader("offsets_reversed", model(change=entry("wte.weight", data_offsets=[8, 4])))
+loader("offsets_negative", model(change=entry("wte.weight", data_offsets=[-1, 40])))
+loader("offsets_float", model(change=entry("wte.weight", data_offsets=[0, 40.0])))
+loader("offsets_2_to_64", model(change=entry("wte.weight", data_offsets=[0, 18446744073709551616])))
+loader("good_zero_size_tensor", model(change=lambda h: h.update(x={"dtype": "F32", "shape": [0], "data_offsets": [0, 0]})))
+loader("missing_tensor", model(change=drop("h.0.mlp.c_proj.bias")))
+loader("wrong_shape", model(change=entry("wpe.weight", shape=[C, N])))
+loader("wrong_dtype", model(change=entry("ln_f.weight", dtype="I16")))
+loader("unknown_dtype", model(change=entry("ln_f.weight", dtype="F17")))
+N_DATA = max(e["data_offsets"][1] for e in json.loads(model()[8:].split(b"}}")[0] + b"}}").values())
+EXTRA = {"dtype": "U8", "shape": [1, 1, 1, 2], "data_offsets": [N_DATA, N_DATA + 2]}
+loader("good_extra_buffer", model(change=lambda h: h.update({"h.0.attn.bias": EXTRA}), tail=b"\0\0"))
+loader("nan", model(fill=b"\x00\x7e"))
+loader("infinite", model(fill=b"\x00\x7c"))
+loader("config_truncated", model(), b"{")
+loader("config_no_heads", model(), config(n_head=0))
+loader("config_heads_do_not_divide", model(), config(n_head=3))
+loader("config_2_to_31_layers", model(), config(n_layer=2**31))
+loader("config_2_to_40_positions", model(), config(n_positions=2**40))
+loader("config_other_vocabulary", model(), config(vocab_size=50257))
+loader("config_nan_epsilon", model(), b'{"model_type":"gpt2","n_layer":1,"layer_norm_epsilon":NaN}')
+loader("config_deep", model(), b'{"a":' + b"[" * 1500)
+
+STOP = {
+    "none": "\x01some text\x02more",
+    "one_piece": "stop\x01before stop after",
+    "split": "\nUser:\x01Hi\nUs\x02er\x02: and more",
+    "near_miss": "aab\x01aa\x02a\x02c\x02aa",
+    "inside_another": "abcd\x02bc\x01xabcd",
+    "same_end": "bc\x02abc\x01xa\x02bc",
+    "newlines": "\n\n\x02\n\x01a\x02\n\x02\n",
+    "chinese": "文章。\x01一篇\x02斆\x02文\x02章。",
+    "emoji": "😀👧\x01👩\u200d\x02👩😀\x02👧",
+    "long_period": "ab" * 200 + "c\x01" + "ab\x02" * 300,
+}
+for name, text in STOP.items():
+    write("stop", name, text.encode())
+
+
+def ids(*values):
+    return struct.pack(f"<{len(values)}H", *values)
+
+
+# Single bytes in the bundled vocabulary are tokens 1 to 256, in GPT-2's order: 0xf0 is 173, 0x9f 254, 0x98 247, 0x80 223.
+EMOJI = (173, 254, 247, 223)
+write("detokenizer", "empty", b"")
+write("detokenizer", "emoji", ids(*EMOJI))
+write("detokenizer", "lone_first_byte", ids(EMOJI[0]))
+write("detokenizer", "lone_last_byte", ids(EMOJI[3]))
+write("detokenizer", "bad_then_word", ids(EMOJI[0], EMOJI[1], 300, *EMOJI))
+write("detokenizer", "special_inside", ids(EMOJI[0], EMOJI[1], 0, EMOJI[2], EMOJI[3]))
+write("detokenizer", "out_of_range", ids(4096, EMOJI[0], 4096, EMOJI[1], 10))
+write("detokenizer", "all_bytes", ids(*range(257)))
+write("detokenizer", "word_pieces", ids(*range(11), *range(10, 0, -1)))
+
+
+def sampler(name, logits, t=1.0, k=0, p=1.0, min_p=0.0, typical=1.0, rep=1.0, pres=0.0, freq=0.0, ngram=0, bias=(),
+            banned=(), tokens=(), suppressed=()):
+    data = struct.pack("<fB6f", t, k, p, min_p, typical, rep, pres, freq) + bytes([ngram, len(bias)])
+    for token, value in bias:
+        data += struct.pack("<Bf", token, value)
+    data += bytes([len(banned)])
+    for sequence in [*banned]:
+        data += bytes([len(sequence), *sequence])
+    data += bytes([7, 1, len(tokens), *tokens, len(suppressed), *suppressed])
+    write("sampler", name, data + struct.pack(f"<{len(logits)}f", *logits))
+
+
+nan, inf = float("nan"), float("inf")
+steps = [i * 0.37 % 5 for i in range(40)]
+sampler("greedy", steps, t=0.0)
+sampler("plain", steps)
+sampler("everything", steps, t=0.8, k=20, p=0.9, min_p=0.01, typical=0.9, rep=1.2, pres=0.5, freq=0.1, ngram=2,
+        bias=[(3, 2.0)], banned=[[5], [1, 2]], tokens=[1, 2, 3, 1], suppressed=[0])
+sampler("ties", [1.0] * 64, k=5, typical=0.5)
+sampler("coldest", [3e38, -3e38, 3e38, 0.0], t=1e-45, p=0.9)
+sampler("nan_logit", steps + [nan])
+sampler("infinite_logit", steps + [inf])
+sampler("all_banned", [-inf] * 10)
+sampler("some_banned", [-inf, 1.0, -inf, 2.0], k=3)
+sampler("nan_temperature", steps, t=nan)
+sampler("no_logits", [])
+sampler("one_logit", [0.5], typical=0.1, p=0.1)
