@@ -78,8 +78,7 @@ impl Source {
     pub fn fetch(name: &str, progress: &mut dyn FnMut(&Progress)) -> Result<Self> {
         let found = Self::find(name);
         #[cfg(feature = "hub")]
-        if let Err(crate::Error::Source(SourceError::NotFound { .. } | SourceError::NoRevision { .. })) =
-            found
+        if hub::should_download(&found)
             && let Some(id) = ModelId::parse(name)
             && let Some(hub) = hub::Hub::from_env()?
         {

@@ -295,3 +295,31 @@ fn a_hub_that_does_not_answer_is_an_error() {
     let error = hub.download(&ModelId::parse("org/model").unwrap(), &mut |_| {}).unwrap_err().to_string();
     assert!(error.contains(&address), "{error}");
 }
+
+/// The program itself, which downloads a model that it does not find and completes one that lacks files.
+#[cfg(feature = "cli")]
+#[test]
+fn the_program_downloads_unless_it_is_offline() {
+    let (server, cache) = (Server::new(), TempDir::new().unwrap());
+    let run = |offline: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_halfwarp"))
+            .args(["info", "--json", "--model", "org/model"])
+            .env_clear()
+            .env("HF_ENDPOINT", &server.address)
+            .env("HF_HUB_CACHE", cache.path())
+            .env("HF_HUB_OFFLINE", offline)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, text) = run("1");
+    assert!(code == Some(1) && text.contains("org/model") && text.contains("HF_HUB_OFFLINE"), "{text}");
+    assert_eq!(server.state.lock().unwrap().log.len(), 0);
+    assert_eq!(run("").0, Some(0), "{}", run("").1);
+    fs::remove_file(found(&cache).unwrap().join("model.safetensors")).unwrap();
+    assert_eq!(run("0").0, Some(0), "{}", run("0").1);
+    // What is here whole is used without asking.
+    server.set(|s| s.log.clear());
+    assert_eq!(run("").0, Some(0));
+    assert_eq!(server.state.lock().unwrap().log.len(), 0);
+}

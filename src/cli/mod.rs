@@ -4,6 +4,7 @@
 //! for goes to standard output and everything else to standard error. Tested through the built program in
 //! `tests/cli_*.rs`.
 
+mod download;
 mod eval;
 mod exit;
 mod footprint;

@@ -27,7 +27,7 @@ impl SourceArgs {
         match &self.model {
             None => Ok(Source::Bundled),
             Some(name) => match name.to_str() {
-                Some(name) => Ok(Source::find(name)?),
+                Some(name) => super::download::source(name),
                 None => Ok(Source::Folder(name.into())),
             },
         }

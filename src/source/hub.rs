@@ -8,10 +8,10 @@
 mod file;
 
 use super::{
-    Progress, SourceError,
+    Progress, Source, SourceError,
     cache::{HubCache, ModelId},
 };
-use crate::{Result, weights::checkpoint::EXTRA_FILES};
+use crate::{Error, Result, weights::checkpoint::EXTRA_FILES};
 use serde_json::Value;
 use std::{
     env, fs, io,
@@ -136,6 +136,26 @@ impl Hub {
 }
 
 const INDEX: &str = "model.safetensors.index.json";
+
+/// Whether a model is to be downloaded: it was not found, or its snapshot in the cache lacks files, as another program
+/// leaves it that was interrupted.
+pub(super) fn should_download(found: &Result<Source>) -> bool {
+    match found {
+        Err(Error::Source(SourceError::NotFound { .. } | SourceError::NoRevision { .. })) => true,
+        Ok(Source::Folder(folder)) => {
+            let in_cache = HubCache::from_env().is_ok_and(|cache| folder.starts_with(cache.root()));
+            in_cache && !is_whole(folder)
+        }
+        _ => false,
+    }
+}
+
+/// Whether config.json and the weights are in `folder`.
+fn is_whole(folder: &Path) -> bool {
+    let has = |file: &str| folder.join(file).exists();
+    let sharded = || shards(&folder.join(INDEX)).is_ok_and(|shards| shards.iter().all(|shard| has(shard)));
+    has("config.json") && (has("model.safetensors") || has(INDEX) && sharded())
+}
 
 /// The shards that an index names.
 fn shards(index: &Path) -> Result<Vec<String>> {
