@@ -142,12 +142,25 @@ impl Ops {
     }
 
     fn product<E: super::simd::Element>(&mut self, y: &mut [f32], of: Operands<E>) {
-        if of.x.len() / of.n_in <= MAX_STREAMED { self.stream(y, of) } else { self.tiles(y, of) }
+        // Up to here reading the weights once more costs less than packing them.
+        const MAX_PASSES: usize = 2;
+        let n_tokens = of.x.len() / of.n_in;
+        let n_passes = n_tokens.div_ceil(MAX_STREAMED);
+        if n_passes > MAX_PASSES {
+            return self.tiles(y, of);
+        }
+        let len = n_tokens.div_ceil(n_passes.max(1)).max(1);
+        for (x, y) in of.x.chunks(len * of.n_in).zip(y.chunks_mut(len * of.n_out)) {
+            self.stream(y, Operands { x, ..of });
+        }
     }
 
     fn stream<E: super::simd::Element>(&mut self, y: &mut [f32], of: Operands<E>) {
+        /// Sums of a task: half of a first-level cache.
+        const MAX_SUMS: usize = 4096;
         let n_tokens = of.x.len() / of.n_in;
-        let cols = of.n_out.div_ceil(self.pool.n_threads()).next_multiple_of(4 * LANES);
+        let share = of.n_out.div_ceil(self.pool.n_threads()).next_multiple_of(4 * LANES);
+        let cols = share.min(MAX_SUMS / n_tokens / LANES * LANES);
         let (isa, scratch) = (self.isa, &self.scratch);
         self.pool.stripes([Striped::new(y, of.n_out, Cut::Cols(cols))], |[y], _, thread| {
             let n_sums = n_tokens * y.cols().len().next_multiple_of(LANES);
