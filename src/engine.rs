@@ -423,7 +423,7 @@ impl<'s> Generation<'s> {
         Ok(Self {
             session,
             sampler: Sampler::new(sampling, engine.n_choices())?,
-            detokenizer: Detokenizer::new(),
+            detokenizer: detokenizer(&engine, &ids, params.echo),
             stop: StopMatcher::new(&params.stop),
             ids,
             n_fed: 0,
@@ -614,6 +614,15 @@ impl Completion {
         self.token_ids.push(token);
         self.logprobs.push(step.logprobs.clone());
     }
+}
+
+/// A detokenizer for what follows the prompt `ids`, or for the prompt and what follows. A padding id of the vocabulary
+/// has no text, so it counts as the start of one.
+fn detokenizer(engine: &Engine, ids: &[u32], echo: bool) -> Detokenizer {
+    let (Ok(tokenizer), Some(last), false) = (engine.tokenizer(), ids.last(), echo) else {
+        return Detokenizer::new();
+    };
+    Detokenizer::after(tokenizer, &[*last]).unwrap_or_default()
 }
 
 /// Most tokens that can follow a prompt: what was asked for, where it fits, or what is left of the context.

@@ -58,6 +58,11 @@ impl Footprint {
         }
     }
 
+    /// Bytes that decoding one token reads when it attends to `n_context` tokens.
+    pub fn bytes_at(&self, n_context: f64) -> f64 {
+        self.bytes_per_token as f64 + self.kv_bytes_per_token as f64 * n_context
+    }
+
     /// What to do about weights that are twice as large as they need to be.
     pub fn conversion_hint(&self) -> Option<String> {
         (self.dtype == "f32").then(|| {

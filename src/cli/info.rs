@@ -9,7 +9,7 @@ use super::{
 };
 use halfwarp::{
     Config, Tokenizer,
-    backend::{self, Device},
+    backend::{self, Device, cpu::bandwidth::read_bandwidth},
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             .map_err(|e| e.to_string()),
         device: args.model.backend(weights)?.name(),
         n_threads,
-        bandwidth: args.bandwidth.then(|| machine::read_bandwidth(n_threads)),
+        bandwidth: args.bandwidth.then(|| read_bandwidth(n_threads, 3)),
     };
     if args.json { output::print_json(&info.to_json()) } else { info.print() }
 }

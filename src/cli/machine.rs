@@ -1,6 +1,4 @@
-//! What this machine offers: its CPU, its memory bandwidth, and a CUDA device or the reason that there is none.
-
-use std::time::Instant;
+//! What this machine offers: its CPU and a CUDA device or the reason that there is none.
 
 /// The CPU's name, where the system tells it.
 pub fn cpu_name() -> Option<String> {
@@ -27,24 +25,4 @@ pub fn cpu_features() -> Vec<&'static str> {
     #[cfg(target_arch = "aarch64")]
     detect!(is_aarch64_feature_detected: "neon" "fp16" "fhm" "dotprod" "bf16" "sve");
     features
-}
-
-/// Bytes that each thread reads in a measurement: far more than its share of any cache.
-const SPAN: usize = 128 << 20;
-
-/// Bytes per second that `n_threads` can read from memory together: the best of three passes over fresh memory.
-pub fn read_bandwidth(n_threads: usize) -> f64 {
-    let spans: Vec<Vec<u64>> = (0..n_threads).map(|i| vec![i as u64 + 1; SPAN / 8]).collect();
-    let pass = || {
-        let started = Instant::now();
-        std::thread::scope(|scope| {
-            for span in &spans {
-                scope.spawn(move || {
-                    std::hint::black_box(span.iter().fold(0u64, |sum, x| sum.wrapping_add(*x)))
-                });
-            }
-        });
-        (n_threads * SPAN) as f64 / started.elapsed().as_secs_f64()
-    };
-    (0..3).map(|_| pass()).fold(0.0, f64::max)
 }

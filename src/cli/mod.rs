@@ -4,6 +4,7 @@
 //! for goes to standard output and everything else to standard error. Tested through the built program in
 //! `tests/cli_*.rs`.
 
+mod bench;
 mod download;
 mod eval;
 mod exit;
@@ -54,6 +55,7 @@ struct Cli {
 enum Command {
     Generate(Box<generate::Args>),
     Eval(eval::Args),
+    Bench(Box<bench::Args>),
     Tokenize(tokenize::Args),
     Logits(logits::Args),
     Info(info::Args),
@@ -71,6 +73,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Generate(args) => generate::run(*args),
         Command::Eval(args) => eval::run(args),
+        Command::Bench(args) => bench::run(*args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Logits(args) => logits::run(args),
         Command::Info(args) => info::run(args),

@@ -1,5 +1,6 @@
 //! The `halfwarp` program, run as its users run it.
 
+mod bench;
 mod eval;
 mod generate;
 mod harness;
