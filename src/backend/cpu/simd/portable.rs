@@ -3,7 +3,18 @@
 
 use super::{LANES, Simd};
 use half::f16;
-use std::array::from_fn;
+
+/// One expression for every lane. A loop, because the compiler makes vector instructions of it, where it leaves
+/// `array::from_fn` a function call a lane.
+macro_rules! lanes {
+    ($i:ident => $lane:expr) => {{
+        let mut lanes = [0.0; LANES];
+        for $i in 0..LANES {
+            lanes[$i] = $lane;
+        }
+        lanes
+    }};
+}
 
 /// Always there.
 #[derive(Clone, Copy)]
@@ -30,7 +41,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn load_f16(self, from: &[f16; LANES]) -> Self::V {
-        from_fn(|i| widen(from[i].to_bits()))
+        lanes!(i => widen(from[i].to_bits()))
     }
 
     #[inline(always)]
@@ -40,53 +51,53 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| a[i] + b[i])
+        lanes!(i => a[i] + b[i])
     }
 
     #[inline(always)]
     fn sub(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| a[i] - b[i])
+        lanes!(i => a[i] - b[i])
     }
 
     #[inline(always)]
     fn mul(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| a[i] * b[i])
+        lanes!(i => a[i] * b[i])
     }
 
     #[inline(always)]
     fn div(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| a[i] / b[i])
+        lanes!(i => a[i] / b[i])
     }
 
     #[inline(always)]
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        if FUSED { from_fn(|i| a[i].mul_add(b[i], c[i])) } else { from_fn(|i| a[i] * b[i] + c[i]) }
+        if FUSED { lanes!(i => a[i].mul_add(b[i], c[i])) } else { lanes!(i => a[i] * b[i] + c[i]) }
     }
 
     #[inline(always)]
     fn max(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+        lanes!(i => if a[i] > b[i] { a[i] } else { b[i] })
     }
 
     #[inline(always)]
     fn min(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] })
+        lanes!(i => if a[i] < b[i] { a[i] } else { b[i] })
     }
 
     #[inline(always)]
     fn where_negative(self, x: Self::V, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| if x[i] < 0.0 { a[i] } else { b[i] })
+        lanes!(i => if x[i] < 0.0 { a[i] } else { b[i] })
     }
 
     #[inline(always)]
     fn first(self, v: Self::V, n: usize, rest: Self::V) -> Self::V {
-        from_fn(|i| if i < n { v[i] } else { rest[i] })
+        lanes!(i => if i < n { v[i] } else { rest[i] })
     }
 
     #[inline(always)]
     fn exp2_whole(self, n: Self::V) -> Self::V {
         // Adding 1.5 · 2^23 leaves n + 0x4b40_0000 in the bits; the shift keeps n, to which the exponent's bias is added.
-        from_fn(|i| f32::from_bits((n[i] + 12_582_912.0).to_bits().wrapping_add(127) << 23))
+        lanes!(i => f32::from_bits((n[i] + 12_582_912.0).to_bits().wrapping_add(127) << 23))
     }
 
     #[inline(always)]
