@@ -30,6 +30,17 @@ impl Failure {
     }
 }
 
+impl Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Usage(error) => error.fmt(f),
+            Self::Message(message) => f.write_str(message),
+            Self::Interrupted => f.write_str("interrupted"),
+            Self::ReaderGone => f.write_str("the reader of the output has gone"),
+        }
+    }
+}
+
 impl From<halfwarp::Error> for Failure {
     fn from(error: halfwarp::Error) -> Self {
         Self::Message(error.to_string())

@@ -2,7 +2,7 @@
 //!
 //! Each command is one file with its arguments and a `run`; all of them only call the library. The text that was asked
 //! for goes to standard output and everything else to standard error. Tested through the built program in
-//! `tests/cli_*.rs`.
+//! `tests/cli/`.
 
 mod bench;
 mod download;
@@ -18,6 +18,7 @@ mod manual;
 mod model;
 mod output;
 mod prompt;
+mod repl;
 mod sampling;
 mod sigbus;
 mod stats;
@@ -54,6 +55,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Generate(Box<generate::Args>),
+    Repl(Box<repl::Args>),
     Eval(eval::Args),
     Bench(Box<bench::Args>),
     Tokenize(tokenize::Args),
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Generate(args) => generate::run(*args),
+        Command::Repl(args) => repl::run(*args),
         Command::Eval(args) => eval::run(args),
         Command::Bench(args) => bench::run(*args),
         Command::Tokenize(args) => tokenize::run(args),

@@ -97,7 +97,8 @@ fn utf8(name: &str, bytes: Vec<u8>) -> Result<String, Failure> {
     })
 }
 
-fn strip_line_break(text: &mut String) {
+/// Removes the line break that ends `text`.
+pub fn strip_line_break(text: &mut String) {
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {

@@ -7,5 +7,6 @@ mod harness;
 mod info;
 mod logits;
 mod manual;
+mod repl;
 mod tokenize;
 mod usage;

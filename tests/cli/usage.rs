@@ -62,7 +62,7 @@ impl super::harness::Run {
 fn help_has_examples_and_exit_codes() {
     let help = run("--help").ok();
     assert!(help.contains("Examples:") && help.contains("130"), "{help}");
-    for command in ["generate", "eval", "tokenize", "logits", "info"] {
+    for command in ["generate", "repl", "eval", "tokenize", "logits", "info"] {
         assert!(help.contains(command));
         let help = run(&format!("{command} --help")).ok();
         assert!(help.contains("Examples:") && help.contains("HALFWARP_MODEL"), "{help}");
