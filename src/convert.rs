@@ -15,6 +15,7 @@ use crate::{
 use serde_json::{Map, Value, json};
 use std::{
     fs, io,
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
@@ -42,17 +43,36 @@ pub struct Report {
     pub n_to_zero: u64,
 }
 
+/// How far a conversion is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Numbers that were written.
+    pub n_done: u64,
+    /// Numbers that the model has.
+    pub n_params: u64,
+}
+
 /// Writes the model at `source` to the folder `destination`.
 ///
 /// Fails if a value is beyond fp16's ±65504 or not finite, and if something is at `destination`: with `overwrite` a
 /// folder is replaced if it holds nothing but a model's files.
 pub fn convert(source: &Source, destination: &Path, options: &ConvertOptions) -> Result<Report> {
+    convert_with(source, destination, options, |_| ControlFlow::Continue(()))
+}
+
+/// [`convert`], calling `each` after every tensor. If that breaks off, the destination is left as it was.
+pub fn convert_with(
+    source: &Source,
+    destination: &Path,
+    options: &ConvertOptions,
+    each: impl FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Report> {
     let checkpoint = source.checkpoint(&LoadOptions::default())?;
     checkpoint.check()?;
     checkpoint.check_finite()?;
     let replaces = check_destination(destination, options)?;
     let folder = Partial::create(destination)?;
-    let report = write::weights(&checkpoint, &folder.0.join("model.safetensors"))?;
+    let report = write::weights(&checkpoint, &folder.0.join("model.safetensors"), each)?;
     write_file(&folder.0.join("config.json"), pretty(config_json(&checkpoint.config)).as_bytes())?;
     for &name in EXTRA_FILES {
         copy_extra(source, name, &folder.0)?;
@@ -246,6 +266,9 @@ pub enum ConvertError {
         /// What it holds.
         name: String,
     },
+    /// The caller broke off.
+    #[error("the conversion was broken off")]
+    Cancelled,
     /// A value that fp16 cannot hold.
     #[error("tensor {name} has {value:e} at {index:?}, beyond fp16's range of ±65504")]
     Overflow {

@@ -5,6 +5,7 @@
 //! `tests/cli/`.
 
 mod bench;
+mod convert;
 mod download;
 mod eval;
 mod exit;
@@ -42,6 +43,7 @@ Exit codes:
 Examples:
   halfwarp generate \"Once upon a time\"
   halfwarp generate --model gpt2 --temperature 0 --max-tokens 40 --stats \"The capital of France is\"
+  halfwarp repl
   halfwarp info --model path/to/gpt2";
 
 /// Low-latency inference for GPT-2-family language models.
@@ -60,6 +62,7 @@ enum Command {
     Bench(Box<bench::Args>),
     Tokenize(tokenize::Args),
     Logits(logits::Args),
+    Convert(convert::Args),
     Info(info::Args),
     Completions(manual::CompletionsArgs),
     Man(manual::ManArgs),
@@ -79,6 +82,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Bench(args) => bench::run(*args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Logits(args) => logits::run(args),
+        Command::Convert(args) => convert::run(args),
         Command::Info(args) => info::run(args),
         Command::Completions(args) => manual::completions(args),
         Command::Man(args) => manual::man(args),

@@ -2,7 +2,7 @@
 //!
 //! Called by [`convert`](super::convert). Tested in `tests/convert.rs`, and below for a disk that fills up.
 
-use super::{ConvertError, Report};
+use super::{ConvertError, Progress, Report};
 use crate::{
     Result,
     weights::{
@@ -17,6 +17,7 @@ use serde_json::{Map, json};
 use std::{
     fs::File,
     io::{BufWriter, Write},
+    ops::ControlFlow,
     path::Path,
 };
 
@@ -27,20 +28,31 @@ const ALIGNMENT: usize = 64;
 const BLOCK: usize = 1 << 14;
 
 /// Writes the tensors of `checkpoint`, which has passed its checks, to `path`: sorted by name, all of them with biases.
-pub fn weights(checkpoint: &Checkpoint, path: &Path) -> Result<Report> {
+/// Breaks off where `each`, called after every tensor, says so.
+pub fn weights(
+    checkpoint: &Checkpoint,
+    path: &Path,
+    each: impl FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Report> {
     let file = File::create(path).map_err(|source| ConvertError::Io { path: path.into(), source })?;
     let mut file = BufWriter::with_capacity(1 << 20, file);
-    let report = write_all(checkpoint, &mut file, path)?;
+    let report = write_all(checkpoint, &mut file, path, each)?;
     let io = |source| ConvertError::Io { path: path.into(), source };
     file.into_inner().map_err(|e| io(e.into_error()))?.sync_all().map_err(io)?;
     Ok(report)
 }
 
-fn write_all(checkpoint: &Checkpoint, out: &mut impl Write, path: &Path) -> Result<Report> {
+fn write_all(
+    checkpoint: &Checkpoint,
+    out: &mut impl Write,
+    path: &Path,
+    mut each: impl FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Report> {
     let io = |source| ConvertError::Io { path: path.into(), source };
     let mut tensors = expected(&checkpoint.config.config, true);
     tensors.sort_by_cached_key(full_name);
     let header = header(&tensors);
+    let n_params = tensors.iter().map(|tensor| tensor.len() as u64).sum();
     out.write_all(&header).map_err(io)?;
     let mut report = Report {
         n_tensors: tensors.len(),
@@ -56,6 +68,9 @@ fn write_all(checkpoint: &Checkpoint, out: &mut impl Write, path: &Path) -> Resu
         }
         report.n_params += tensor.len() as u64;
         report.bytes_after += 2 * tensor.len() as u64;
+        if each(Progress { n_done: report.n_params, n_params }).is_break() {
+            return Err(ConvertError::Cancelled)?;
+        }
     }
     out.flush().map_err(io)?;
     Ok(report)
@@ -139,15 +154,19 @@ mod tests {
         }
     }
 
+    fn go_on(_: Progress) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
     #[test]
     fn a_full_disk_is_an_error_that_names_the_file() {
         let checkpoint = Checkpoint::bundled().unwrap();
         let size = checkpoint.files[0].1 as usize;
         for room in [0, 7, 5000, size / 2] {
-            let error =
-                write_all(&checkpoint, &mut Disk(room), Path::new("out/model.safetensors")).unwrap_err();
+            let error = write_all(&checkpoint, &mut Disk(room), Path::new("out/model.safetensors"), go_on)
+                .unwrap_err();
             assert_eq!(error.to_string(), "out/model.safetensors: no storage space", "room for {room} bytes");
         }
-        write_all(&checkpoint, &mut Disk(size + ALIGNMENT), Path::new("out")).unwrap();
+        write_all(&checkpoint, &mut Disk(size + ALIGNMENT), Path::new("out"), go_on).unwrap();
     }
 }

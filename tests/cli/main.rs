@@ -1,6 +1,7 @@
 //! The `halfwarp` program, run as its users run it.
 
 mod bench;
+mod convert;
 mod eval;
 mod generate;
 mod harness;
