@@ -8,11 +8,11 @@ use half::f16;
 use halfwarp::{
     Source, Weights,
     backend::cpu::naive,
-    convert::{ConvertOptions, Report, convert},
+    convert::{ConvertOptions, Report, convert, convert_with},
     weights::Elements,
 };
 use serde_json::json;
-use std::{fs, path::Path};
+use std::{fs, ops::ControlFlow, path::Path};
 use tempfile::TempDir;
 
 fn run(from: &Path, to: &Path) -> Result<Report, String> {
@@ -267,4 +267,25 @@ fn a_place_that_cannot_be_written_is_named() {
     fs::write(out.path().join("file"), "").unwrap();
     let text = run(&from, &out.path().join("file/to")).unwrap_err();
     assert!(text.contains("file/to: ") && (text.contains("exists") || text.contains("directory")), "{text}");
+}
+
+#[test]
+fn a_conversion_that_is_broken_off_leaves_nothing() {
+    let out = TempDir::new().unwrap();
+    let (from, to) = (Source::Folder("tests/goldens/tiny-fp32".into()), out.path().join("model"));
+    let mut seen = Vec::new();
+    let error = convert_with(&from, &to, &ConvertOptions::default(), |progress| {
+        seen.push(progress.n_done);
+        if seen.len() == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(error.unwrap_err().to_string().contains("broken off"));
+    assert!(seen.len() == 3 && seen.is_sorted(), "{seen:?}");
+    assert_eq!(names(out.path()), [""; 0]);
+    let mut last = None;
+    convert_with(&from, &to, &ConvertOptions::default(), |progress| {
+        last = Some(progress);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert!(last.is_some_and(|p| p.n_done == p.n_params));
 }

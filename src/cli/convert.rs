@@ -28,7 +28,7 @@ Examples:
   halfwarp convert path/to/model.safetensors my-model --force
   halfwarp generate --model gpt2-fp16 \"The capital of France is\"";
 
-/// Write a model as fp16 weights, which load at once and take half the time per token of fp32 ones
+/// Write a model as fp16 weights: half the size and half the time per token of fp32
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {

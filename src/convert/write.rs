@@ -69,7 +69,7 @@ fn write_all(
         report.n_params += tensor.len() as u64;
         report.bytes_after += 2 * tensor.len() as u64;
         if each(Progress { n_done: report.n_params, n_params }).is_break() {
-            return Err(ConvertError::Cancelled)?;
+            return Err(ConvertError::Cancelled.into());
         }
     }
     out.flush().map_err(io)?;

@@ -2,12 +2,14 @@
 
 mod bench;
 mod convert;
+mod endings;
 mod eval;
 mod generate;
 mod harness;
 mod info;
 mod logits;
 mod manual;
+mod models;
 mod repl;
 mod tokenize;
 mod usage;
