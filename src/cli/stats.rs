@@ -44,18 +44,16 @@ pub fn table(model: &Model, stats: &Stats) -> String {
 
 /// One line for people.
 pub fn line(model: &Model, stats: &Stats, seed: u64) -> String {
-    let rate = |n, time| per_second(n, time).map_or(String::new(), |rate| format!(" ({rate:.1} tok/s)"));
-    let n_new = stats.n_prompt - stats.n_cached;
-    let speed =
-        gigabytes_per_second(model, stats).map_or(String::new(), |gb| format!(", {gb:.1} GB/s of weights"));
+    let rate =
+        per_second(n_decoded(stats), stats.decode_time).map_or(String::new(), |r| format!(", {r:.0} tok/s"));
+    let speed = gigabytes_per_second(model, stats).map_or(String::new(), |gb| format!(", {gb:.1} GB/s"));
     format!(
-        "[prompt {n_new} tokens, {} more cached, {:.1} ms{}; answer {} tokens, {:.1} ms{}{speed}; seed {seed}]",
+        "[{} new and {} cached tokens in {:.1} ms, {} more in {:.1} ms{rate}{speed}; seed {seed}]",
+        stats.n_prompt - stats.n_cached,
         stats.n_cached,
         ms(stats.prompt_time),
-        rate(n_new, stats.prompt_time),
         stats.n_generated,
         ms(stats.decode_time),
-        rate(n_decoded(stats), stats.decode_time),
     )
 }
 

@@ -1,21 +1,22 @@
 //! What a typed line of the REPL asks for.
 
 /// The commands and their help, for `/help`.
-pub const HELP: &str = "\
-  TEXT               add TEXT to the text, on a line of its own, and let the model go on
-   TEXT              with a space before it: right where the text stops
-  (an empty line)    let the model go on
-  \"\"\"TEXT\"\"\"         text of several lines; lines that end in \\ go on, too
-  /set NAME VALUE    change a setting, or add to a list; names are those of the options, such as top-p
-  /set NAME          put a setting back to its default
-  /set               show the settings
-  /show              show the settings, the context and the text
-  /save FILE         write the text to a file
-  /reset             start a new text
-  /help, /?          show this
-  /exit, /quit, /bye end, as Ctrl-D does
-  //TEXT             add text that begins with /
-Ctrl-C stops an answer.";
+pub const HELP: &str = concat!(
+    "  TEXT                add TEXT to the text, on a line of its own, and go on\n",
+    "   TEXT               with a space before it: right where the text stops\n",
+    "  (an empty line)     go on\n",
+    "  \"\"\"TEXT\"\"\"          several lines; a line that ends in a backslash goes on, too\n",
+    "  //TEXT              text that begins with /\n",
+    "  /set NAME VALUE     change a setting, or add to a list: /set top-p 0.9\n",
+    "  /set NAME           put a setting back to its default\n",
+    "  /set                show the settings\n",
+    "  /show               show the settings, the context and the text\n",
+    "  /save FILE          write the text to a file\n",
+    "  /reset              start a new text\n",
+    "  /help, /?           show this\n",
+    "  /exit, /quit, /bye  end, as Ctrl-D does\n",
+    "Ctrl-C stops an answer. At the prompt, twice, it ends the session.",
+);
 
 /// The names of the commands, as Tab completes them.
 pub const NAMES: [&str; 8] = ["/bye", "/exit", "/help", "/quit", "/reset", "/save", "/set", "/show"];
