@@ -88,3 +88,53 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Man(args) => manual::man(args),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// The words of the `halfwarp` part of a line of a shell, up to a pipe, a redirection or a remark.
+    fn words(line: &str) -> Option<Vec<String>> {
+        let (mut words, mut word, mut quote, mut n_spaces) = (Vec::new(), None::<String>, None, 0);
+        for c in line[line.find("halfwarp ")?..].chars() {
+            match quote {
+                Some(q) if c == q => quote = None,
+                Some(_) => word.get_or_insert_default().push(c),
+                None if matches!(c, '"' | '\'') => {
+                    quote = Some(c);
+                    word.get_or_insert_default();
+                }
+                None if c == ' ' => words.extend(word.take()),
+                None if matches!(c, '|' | '>') || n_spaces > 1 => break,
+                None => word.get_or_insert_default().push(c),
+            }
+            n_spaces = if c == ' ' && quote.is_none() { n_spaces + 1 } else { 0 };
+        }
+        words.extend(word);
+        Some(words)
+    }
+
+    #[test]
+    fn every_example_in_the_help_is_accepted() {
+        let mut program = Cli::command();
+        program.build();
+        let mut n_examples = 0;
+        for command in std::iter::once(&program).chain(program.get_subcommands()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples = help.split_once("Examples:").map_or("", |(_, examples)| examples);
+            for words in examples.lines().filter_map(words) {
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    panic!("{words:?}: {error}");
+                }
+                n_examples += 1;
+            }
+        }
+        assert!(n_examples > 25, "only {n_examples} examples were found");
+    }
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}
