@@ -10,8 +10,7 @@ use std::{io::Write, process::Stdio};
 /// `None`, with a line that says so, where there is no python3.
 fn on_terminal(folder: &Folder, args: &[&str], steps: &[(&str, &str)]) -> Option<Run> {
     if cfg!(not(unix)) {
-        eprintln!("SKIPPED: no pseudo-terminals");
-        return None;
+        return skipped("no pseudo-terminals");
     }
     let script = super::harness::repository("tests/cli/terminal.py");
     let repl = command(["repl"].iter().chain(args));
@@ -26,20 +25,20 @@ fn on_terminal(folder: &Folder, args: &[&str], steps: &[(&str, &str)]) -> Option
     python.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = match python.spawn() {
         Ok(child) => child,
-        Err(error) => {
-            assert!(
-                std::env::var_os("HALFWARP_TEST_REQUIRE_ALL").is_none_or(|v| v != "1"),
-                "python3: {error}"
-            );
-            eprintln!("SKIPPED: no python3 ({error})");
-            return None;
-        }
+        Err(error) => return skipped(&format!("python3: {error}")),
     };
     let steps = serde_json::to_vec(steps).expect("steps are text");
     child.stdin.take().expect("input is piped").write_all(&steps).expect("python3 reads the steps");
     let run = Run::from(child.wait_with_output().expect("python3 ends"));
     assert_eq!(run.stderr, "", "seen so far:\n{}", run.stdout);
     Some(run)
+}
+
+/// Says so where the test harness does not swallow it, or fails where nothing may be skipped.
+fn skipped(why: &str) -> Option<Run> {
+    assert!(std::env::var_os("HALFWARP_TEST_REQUIRE_ALL").is_none_or(|v| v != "1"), "{why}");
+    let _ = writeln!(std::io::stderr(), "SKIPPED: a test of the REPL on a terminal: {why}");
+    None
 }
 
 /// Keys for Ctrl-C and Ctrl-D.
