@@ -1,15 +1,19 @@
 //! `y = x · w + b` with `w` as GPT-2's Conv1D stores it, `[in, out]`.
 //!
 //! ```text
-//! for t, o:  sum = 0;  for i ascending: sum = fma(x[t, i], w[i, o], sum);  y[t, o] = then(sum + b[o])
+//! for t, o:  y[t, o] = then(Σ_blocks Σ_i x[t, i] w[i, o] + b[o])
+//!            a block is 128 inputs, one chain:  sum = 0;  for i ascending: sum = fma(x[t, i], w[i, o], sum)
+//!            blocks are added in order, from 0
 //! ```
 //!
-//! Lanes are outputs, so this one chain per output is all that both ways below compute, and they agree to the bit:
+//! Lanes are outputs, so this sum is all that the three ways below compute, and they agree to the bit:
 //!
-//! 1. Few tokens ([`Stream`]): the weights are the work. A few rows of `w` at a time flow through registers, once for
+//! 1. One token, many blocks ([`Part`], [`Join`]): the weights are the work, and memory is read fastest in order. A task
+//!    takes a block, which is contiguous in `w`; then the blocks' sums are added.
+//! 2. Few tokens ([`Stream`]): a task takes some columns. A few rows of `w` at a time flow through registers, once for
 //!    all tokens, and the sums wait in the first-level cache.
-//! 2. Many tokens ([`Tiles`]): the arithmetic is the work. A task widens a panel of columns to fp32 once; against it, tiles
-//!    of tokens x columns are summed in registers over all of `in`, from tokens packed so that a tile's are adjacent.
+//! 3. Many tokens ([`Tiles`]): the arithmetic is the work. A task widens a panel of columns to fp32 once; against it, tiles
+//!    of tokens x columns are summed in registers, from tokens packed so that a tile's are adjacent.
 //!
 //! Called by [`super::ops`]; compared with [`super::naive::linear`] in `tests/kernels.rs`.
 
@@ -18,6 +22,7 @@ use super::{
     tile::Stripe,
 };
 use crate::config::Activation;
+use std::ops::Range;
 
 /// What becomes of `x · w + b`.
 #[derive(Clone, Copy, Debug)]
@@ -50,13 +55,82 @@ pub struct Operands<'a, E> {
     pub then: Then,
 }
 
-/// The first way: `y` is some columns of the output, for at most [`MAX_STREAMED`] tokens.
+/// Inputs of a block.
+pub const BLOCK: usize = 128;
+
+impl<E> Operands<'_, E> {
+    /// Blocks of inputs.
+    pub fn n_blocks(&self) -> usize {
+        self.n_in.div_ceil(BLOCK)
+    }
+
+    /// The inputs of block `i`.
+    fn block(&self, i: usize) -> Range<usize> {
+        i * BLOCK..self.n_in.min((i + 1) * BLOCK)
+    }
+}
+
+/// The first way, first half: one token's sums over one block.
+pub struct Part<'a, 'y, E> {
+    /// What is multiplied, for one token.
+    pub of: Operands<'a, E>,
+    /// Which block.
+    pub block: usize,
+    /// `[1, out rounded up to LANES]`.
+    pub sums: Stripe<'y>,
+}
+
+impl<E: Element> Kernel for Part<'_, '_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        let (rows, n_out) = (self.of.block(self.block), self.of.n_out);
+        let sums = self.sums.row_mut(0).as_chunks_mut::<LANES>().0;
+        sums.fill([0.0; LANES]);
+        let (whole, part) = sums.split_at_mut(n_out / LANES);
+        row_by_row(s, &self.of, rows.clone(), whole, 1, 0);
+        if !part.is_empty() {
+            stream_part(s, &self.of, rows, part, n_out - n_out % LANES..n_out);
+        }
+    }
+}
+
+/// The first way, second half: `y` is some columns of the output.
+pub struct Join<'a, 'y, E> {
+    /// What was multiplied.
+    pub of: Operands<'a, E>,
+    /// What [`Part`] made of each block, `[blocks, out rounded up to LANES]`.
+    pub parts: &'a [f32],
+    /// `[1, cols]`.
+    pub y: Stripe<'y>,
+}
+
+impl<E: Element> Kernel for Join<'_, '_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        let cols = self.y.cols();
+        let parts = self.parts.as_chunks::<LANES>().0;
+        for (c, y) in self.y.row_mut(0).chunks_mut(LANES).enumerate() {
+            let first = cols.start / LANES + c;
+            let mut total = s.splat(0.0);
+            for part in parts.chunks(self.of.n_out.div_ceil(LANES)) {
+                total = s.add(total, s.load(&part[first]));
+            }
+            finish(s, &self.of, total, cols.start + c * LANES, y);
+        }
+    }
+}
+
+/// The second way: `y` is some columns of the output, for at most [`MAX_STREAMED`] tokens.
 pub struct Stream<'a, 'y, E> {
     /// What is multiplied.
     pub of: Operands<'a, E>,
     /// `[T, cols]`.
     pub y: Stripe<'y>,
-    /// Room for `cols` rounded up to [`LANES`], times T.
+    /// Room for `cols` rounded up to [`LANES`], times T, twice.
     pub sums: &'a mut [f32],
 }
 
@@ -66,37 +140,69 @@ impl<E: Element> Kernel for Stream<'_, '_, E> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let (n_tokens, cols) = (self.y.n_rows(), self.y.cols());
-        let sums = &mut self.sums.as_chunks_mut::<LANES>().0[..n_tokens * cols.len().div_ceil(LANES)];
-        sums.fill([0.0; LANES]);
-        let (whole, part) = sums.split_at_mut(n_tokens * (cols.len() / LANES));
-        if n_tokens == 1 {
-            stream_one(s, &self.of, whole, cols.start);
-        } else if S::DEPTH == 16 {
-            stream::<S, E, 16>(s, &self.of, whole, n_tokens, cols.start);
-        } else {
-            stream::<S, E, 4>(s, &self.of, whole, n_tokens, cols.start);
+        let n_vectors = n_tokens * cols.len().div_ceil(LANES);
+        let (sums, totals) = self.sums.as_chunks_mut::<LANES>().0[..2 * n_vectors].split_at_mut(n_vectors);
+        totals.fill([0.0; LANES]);
+        for block in 0..self.of.n_blocks() {
+            stream(s, &self.of, self.of.block(block), cols.clone(), sums, n_tokens);
+            for (total, sum) in totals.iter_mut().zip(&*sums) {
+                s.store(s.add(s.load(total), s.load(sum)), total);
+            }
         }
-        if !part.is_empty() {
-            stream_part(s, &self.of, part, cols.end - cols.len() % LANES..cols.end);
-        }
-        for (c, sums) in sums.chunks(n_tokens).enumerate() {
-            for (t, sum) in sums.iter().enumerate() {
-                finish(s, &self.of, s.load(sum), cols.start + c * LANES, &mut self.y.row_mut(t)[c * LANES..]);
+        for (c, totals) in totals.chunks(n_tokens).enumerate() {
+            for (t, total) in totals.iter().enumerate() {
+                finish(
+                    s,
+                    &self.of,
+                    s.load(total),
+                    cols.start + c * LANES,
+                    &mut self.y.row_mut(t)[c * LANES..],
+                );
             }
         }
     }
 }
 
-/// Sums for one token: `sums` is `[cols / LANES]` vectors.
-///
-/// Sixteen rows at a time because memory is read fastest so: on an AMD EPYC (Zen 4) at the rate at which a thread merely
-/// reads, against 88 % of it for eight rows and 59 % for one.
+/// Sums over the inputs `rows`, which are one block: `sums` is `[cols / LANES, T]` vectors.
 #[inline(always)]
-fn stream_one<S: Simd, E: Element>(s: S, of: &Operands<E>, sums: &mut [[f32; LANES]], first_col: usize) {
+fn stream<S: Simd, E: Element>(
+    s: S,
+    of: &Operands<E>,
+    rows: Range<usize>,
+    cols: Range<usize>,
+    sums: &mut [[f32; LANES]],
+    n_tokens: usize,
+) {
+    sums.fill([0.0; LANES]);
+    let (whole, part) = sums.split_at_mut(n_tokens * (cols.len() / LANES));
+    if n_tokens == 1 {
+        stream_one(s, of, rows.clone(), whole, cols.start);
+    } else if S::DEPTH == 16 {
+        stream_some::<S, E, 16>(s, of, rows.clone(), whole, n_tokens, cols.start);
+    } else {
+        stream_some::<S, E, 4>(s, of, rows.clone(), whole, n_tokens, cols.start);
+    }
+    if !part.is_empty() {
+        stream_part(s, of, rows, part, cols.end - cols.len() % LANES..cols.end);
+    }
+}
+
+/// Sums for one token and a stripe of columns: `sums` is `[cols / LANES]` vectors.
+///
+/// Sixteen rows at a time because a stripe's rows are short runs of memory, which are read fastest many at once; a whole
+/// block is read fastest in order, as [`Part`] does.
+#[inline(always)]
+fn stream_one<S: Simd, E: Element>(
+    s: S,
+    of: &Operands<E>,
+    rows: Range<usize>,
+    sums: &mut [[f32; LANES]],
+    first_col: usize,
+) {
     const DEPTH: usize = 16;
-    let (x, rest) = of.x.as_chunks::<DEPTH>();
-    for (i, x) in x.iter().enumerate() {
-        let w = Block::new(of.w, of.n_out, i * DEPTH..(i + 1) * DEPTH, first_col, sums.len());
+    let (x, rest) = of.x[rows.clone()].as_chunks::<DEPTH>();
+    for (i, x) in (rows.start..).step_by(DEPTH).zip(x) {
+        let w = Block::new(of.w, of.n_out, i..i + DEPTH, first_col, sums.len());
         for (c, sum) in sums.iter_mut().enumerate() {
             let mut v = s.load(sum);
             for r in 0..DEPTH {
@@ -106,24 +212,26 @@ fn stream_one<S: Simd, E: Element>(s: S, of: &Operands<E>, sums: &mut [[f32; LAN
             s.store(v, sum);
         }
     }
-    stream_last(s, of, sums, 1, first_col, of.n_in - rest.len());
+    row_by_row(s, of, rows.end - rest.len()..rows.end, sums, 1, first_col);
 }
 
 /// Sums for some tokens: `sums` is `[cols / LANES, T]` vectors. `R` rows of weights wait in registers for all tokens.
 #[inline(always)]
-fn stream<S: Simd, E: Element, const R: usize>(
+fn stream_some<S: Simd, E: Element, const R: usize>(
     s: S,
     of: &Operands<E>,
+    rows: Range<usize>,
     sums: &mut [[f32; LANES]],
     n_tokens: usize,
     first_col: usize,
 ) {
     let n_vectors = sums.len() / n_tokens;
     let mut x = [[0.0; R]; MAX_STREAMED];
-    for i in 0..of.n_in / R {
-        let w = Block::new(of.w, of.n_out, i * R..(i + 1) * R, first_col, n_vectors);
+    let last = rows.end - rows.len() % R;
+    for i in (rows.start..last).step_by(R) {
+        let w = Block::new(of.w, of.n_out, i..i + R, first_col, n_vectors);
         for t in 0..n_tokens {
-            x[t].copy_from_slice(&of.x[t * of.n_in + i * R..][..R]);
+            x[t].copy_from_slice(&of.x[t * of.n_in + i..][..R]);
         }
         for c in 0..n_vectors {
             let mut column = [s.splat(0.0); R];
@@ -140,20 +248,20 @@ fn stream<S: Simd, E: Element, const R: usize>(
             }
         }
     }
-    stream_last(s, of, sums, n_tokens, first_col, of.n_in - of.n_in % R);
+    row_by_row(s, of, last..rows.end, sums, n_tokens, first_col);
 }
 
-/// Adds the products of the rows from `first_row` on: those that make no whole block.
+/// Adds the products of `rows` to `sums`, one row after the other.
 #[inline(always)]
-fn stream_last<S: Simd, E: Element>(
+fn row_by_row<S: Simd, E: Element>(
     s: S,
     of: &Operands<E>,
+    rows: Range<usize>,
     sums: &mut [[f32; LANES]],
     n_tokens: usize,
     first_col: usize,
-    first_row: usize,
 ) {
-    for i in first_row..of.n_in {
+    for i in rows {
         let w = of.w[i * of.n_out + first_col..].as_chunks().0;
         for (sums, w) in sums.chunks_mut(n_tokens).zip(w) {
             for (t, sum) in sums.iter_mut().enumerate() {
@@ -169,10 +277,11 @@ fn stream_last<S: Simd, E: Element>(
 fn stream_part<S: Simd, E: Element>(
     s: S,
     of: &Operands<E>,
+    rows: Range<usize>,
     sums: &mut [[f32; LANES]],
-    cols: std::ops::Range<usize>,
+    cols: Range<usize>,
 ) {
-    for i in 0..of.n_in {
+    for i in rows {
         let w = s.load_part(&of.w[i * of.n_out..][cols.clone()]);
         for (t, sum) in sums.iter_mut().enumerate() {
             let v = s.fma(s.splat(of.x[t * of.n_in + i]), w, s.load(sum));
@@ -205,7 +314,7 @@ pub fn pack(packed: &mut [f32], x: &[f32], n_in: usize, tile_tokens: usize) {
     }
 }
 
-/// The second way: `y` is one panel of columns of the output, for any number of tokens.
+/// The third way: `y` is one panel of columns of the output, for any number of tokens.
 pub struct Tiles<'a, 'y, E> {
     /// What is multiplied.
     pub of: Operands<'a, E>,
@@ -235,9 +344,17 @@ fn tiles<S: Simd, E: Element, const T: usize, const N: usize>(s: S, task: Tiles<
     let panel = &mut panel.as_chunks_mut::<LANES>().0[..of.n_in * N];
     widen(s, panel.as_chunks_mut::<N>().0, &of, cols.start);
     for (tile, x) in of.x.chunks_exact(of.n_in * T).enumerate() {
-        let mut sums = [[s.splat(0.0); N]; T];
-        chain(s, &mut sums, x.as_chunks().0, panel, N);
-        for (t, sums) in (tile * T..y.n_rows()).zip(sums) {
+        let mut totals = [[s.splat(0.0); N]; T];
+        for (x, panel) in x.as_chunks().0.chunks(BLOCK).zip(panel.chunks(BLOCK * N)) {
+            let mut sums = [[s.splat(0.0); N]; T];
+            chain(s, &mut sums, x, panel, N);
+            for t in 0..T {
+                for n in 0..N {
+                    totals[t][n] = s.add(totals[t][n], sums[t][n]);
+                }
+            }
+        }
+        for (t, sums) in (tile * T..y.n_rows()).zip(totals) {
             for (n, sum) in sums.into_iter().enumerate().filter(|(n, _)| n * LANES < cols.len()) {
                 finish(s, &of, sum, cols.start + n * LANES, &mut y.row_mut(t)[n * LANES..]);
             }

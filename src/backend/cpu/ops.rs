@@ -6,7 +6,7 @@
 
 use super::{
     attention::{self, Head, Span},
-    linear::{MAX_STREAMED, Operands, Stream, Then, TileShape, Tiles, pack},
+    linear::{BLOCK, Join, MAX_STREAMED, Operands, Part, Stream, Then, TileShape, Tiles, pack},
     pool::Pool,
     rows,
     simd::{Isa, LANES},
@@ -26,7 +26,7 @@ pub struct Ops {
     pool: Pool,
     /// One for each thread.
     scratch: Vec<Mutex<Vec<Vector>>>,
-    /// Packed activations.
+    /// Packed activations, or the sums of blocks.
     packed: Vec<Vector>,
 }
 
@@ -70,13 +70,14 @@ impl Ops {
     pub fn reserve(&mut self, config: &Config, n_tokens: usize) {
         let (n_in, n_out) = (config.n_embd.max(config.n_inner), config.n_inner.max(3 * config.n_embd));
         let (tokens, cols) = self.isa.run(TileShape);
-        let own = (MAX_STREAMED * n_out.next_multiple_of(LANES))
+        let own = (2 * MAX_STREAMED * n_out.next_multiple_of(LANES))
             .max(n_in * cols)
             .max(attention::scratch_len(config.head_dim(), config.n_ctx));
         for scratch in &self.scratch {
             room(&mut scratch.lock().unwrap_or_else(PoisonError::into_inner), own);
         }
-        room(&mut self.packed, n_tokens.next_multiple_of(tokens) * n_in);
+        let parts = n_in.div_ceil(BLOCK) * n_out.next_multiple_of(LANES);
+        room(&mut self.packed, parts.max(n_tokens.next_multiple_of(tokens) * n_in));
     }
 
     /// The instructions.
@@ -146,6 +147,10 @@ impl Ops {
         const MAX_PASSES: usize = 2;
         let n_tokens = of.x.len() / of.n_in;
         let n_passes = n_tokens.div_ceil(MAX_STREAMED);
+        let (n_blocks, n_threads) = (of.n_blocks(), self.pool.n_threads());
+        if n_tokens == 1 && (n_blocks.is_multiple_of(n_threads) || n_blocks >= 4 * n_threads) {
+            return self.blocks(y, of);
+        }
         if n_passes > MAX_PASSES {
             return self.tiles(y, of);
         }
@@ -155,15 +160,29 @@ impl Ops {
         }
     }
 
+    /// For one token, where the threads' shares of the blocks are even.
+    fn blocks<E: super::simd::Element>(&mut self, y: &mut [f32], of: Operands<E>) {
+        let width = of.n_out.next_multiple_of(LANES);
+        let isa = self.isa;
+        let parts = room(&mut self.packed, of.n_blocks() * width);
+        self.pool.stripes([Striped::new(parts, width, Cut::Rows(1))], |[sums], block, _| {
+            isa.run(Part { of, block, sums });
+        });
+        let cols = of.n_out.div_ceil(self.pool.n_threads()).next_multiple_of(4 * LANES);
+        self.pool.stripes([Striped::new(y, of.n_out, Cut::Cols(cols))], |[y], _, _| {
+            isa.run(Join { of, parts, y });
+        });
+    }
+
     fn stream<E: super::simd::Element>(&mut self, y: &mut [f32], of: Operands<E>) {
-        /// Sums of a task: half of a first-level cache.
-        const MAX_SUMS: usize = 4096;
+        /// Sums of a task: with their totals half of a first-level cache.
+        const MAX_SUMS: usize = 2048;
         let n_tokens = of.x.len() / of.n_in;
         let share = of.n_out.div_ceil(self.pool.n_threads()).next_multiple_of(4 * LANES);
         let cols = share.min(MAX_SUMS / n_tokens / LANES * LANES);
         let (isa, scratch) = (self.isa, &self.scratch);
         self.pool.stripes([Striped::new(y, of.n_out, Cut::Cols(cols))], |[y], _, thread| {
-            let n_sums = n_tokens * y.cols().len().next_multiple_of(LANES);
+            let n_sums = 2 * n_tokens * y.cols().len().next_multiple_of(LANES);
             with_scratch(scratch, thread, n_sums, |sums| isa.run(Stream { of, y, sums }));
         });
     }
