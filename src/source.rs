@@ -121,6 +121,16 @@ impl Source {
         }
     }
 
+    /// Reads both, at the same time: parsing a tokenizer takes as long as checking 100 MB of weights.
+    pub fn load(&self, options: &LoadOptions) -> Result<(Weights, Option<Tokenizer>)> {
+        std::thread::scope(|scope| {
+            let tokenizer = scope.spawn(|| self.tokenizer());
+            let weights = self.weights(options)?;
+            let tokenizer = tokenizer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            Ok((weights, tokenizer))
+        })
+    }
+
     /// What the model is, for people.
     pub fn info(&self) -> Result<Info> {
         Info::new(&self.checkpoint(&LoadOptions::default())?, self.folder())

@@ -1,12 +1,9 @@
 //! What a model weighs: parameters, bytes in memory, bytes that one token moves.
 
 use halfwarp::{
-    Config, Weights,
+    Weights,
     weights::{Elements, LayerNorm, Linear, Matrix},
 };
-
-/// Bytes of one cached number: the CPU backend keeps keys and values as f32.
-const KV_WIDTH: usize = 4;
 
 /// Sizes of a model.
 #[derive(Clone, Debug)]
@@ -49,7 +46,7 @@ impl Footprint {
             n_params: sum.n_params,
             bytes: sum.bytes,
             bytes_per_token,
-            kv_bytes_per_token: kv_bytes_per_token(&weights.config),
+            kv_bytes_per_token: weights.config.kv_bytes_per_token() as u64,
             dtype: match (sum.any_f16, sum.any_f32) {
                 (true, true) => "mixed",
                 (true, false) => "f16",
@@ -62,18 +59,6 @@ impl Footprint {
     pub fn bytes_at(&self, n_context: f64) -> f64 {
         self.bytes_per_token as f64 + self.kv_bytes_per_token as f64 * n_context
     }
-
-    /// What to do about weights that are twice as large as they need to be.
-    pub fn conversion_hint(&self) -> Option<String> {
-        (self.dtype == "f32").then(|| {
-            "the weights are f32; `halfwarp convert` halves their size and the time per token".to_string()
-        })
-    }
-}
-
-/// Bytes of keys and values that one cached token takes.
-fn kv_bytes_per_token(config: &Config) -> u64 {
-    2 * (config.n_layer * config.n_embd * KV_WIDTH) as u64
 }
 
 fn width(matrix: &Matrix) -> (usize, bool) {

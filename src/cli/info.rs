@@ -10,9 +10,10 @@ use super::{
 use halfwarp::{
     Config, Tokenizer,
     backend::{self, Device, cpu::bandwidth::read_bandwidth},
+    source,
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -42,6 +43,7 @@ struct Info {
     config: Config,
     footprint: Footprint,
     tokenizer: Option<Tokenizer>,
+    stored: source::Info,
     device: String,
     cuda: Result<String, String>,
     n_threads: usize,
@@ -51,13 +53,15 @@ struct Info {
 /// Runs the command.
 pub fn run(args: Args) -> Result<(), Failure> {
     let source = args.model.weights.source.source()?;
-    let weights = Arc::new(source.weights(&args.model.weights.options())?);
+    let (weights, tokenizer) = source.load(&args.model.weights.options())?;
+    let weights = Arc::new(weights);
     let n_threads = args.model.device.threads.unwrap_or_else(machine::n_cores);
     let info = Info {
         name: args.model.weights.source.name(),
         config: weights.config.clone(),
         footprint: Footprint::of(&weights),
-        tokenizer: source.tokenizer()?,
+        tokenizer,
+        stored: source.info()?,
         cuda: backend::open(Device::Cuda(0), weights.clone(), None)
             .map(|backend| backend.name())
             .map_err(|e| e.to_string()),
@@ -95,7 +99,8 @@ impl Info {
             ("context", format!("{} tokens", c.n_ctx)),
             ("activation", format!("{:?}", c.activation)),
             ("tokenizer", tokenizer),
-            ("weights", format!("{} in {}", f.dtype, bytes(f.bytes))),
+            ("files", self.files()),
+            ("weights", format!("{} in {}, used as {}", self.stored_dtypes(), bytes(f.bytes), f.dtype)),
             (
                 "per token",
                 format!(
@@ -107,6 +112,30 @@ impl Info {
             ("full cache", bytes(cache)),
             ("memory", format!("{} with one full context", bytes(f.bytes + cache))),
         ]
+    }
+
+    /// The weights files with their sizes, and what in them is no part of the model.
+    fn files(&self) -> String {
+        let name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let files: Vec<String> = self
+            .stored
+            .weights_files
+            .iter()
+            .map(|(path, n)| format!("{} {}", name(path), bytes(*n)))
+            .collect();
+        let ignored = match self.stored.ignored.len() {
+            0 => String::new(),
+            n => format!(", {n} tensors ignored"),
+        };
+        match &files[..] {
+            [] => "compiled into the program".into(),
+            _ => files.join(", ") + &ignored,
+        }
+    }
+
+    fn stored_dtypes(&self) -> String {
+        let dtypes: Vec<&str> = self.stored.dtypes.iter().map(|total| total.dtype.as_str()).collect();
+        dtypes.join(" and ")
     }
 
     fn machine_lines(&self) -> Vec<(&'static str, String)> {
@@ -142,6 +171,9 @@ impl Info {
                 "tie_word_embeddings": c.tie_word_embeddings,
                 "tokenizer_n_vocab": self.tokenizer.as_ref().map(Tokenizer::n_vocab),
                 "dtype": f.dtype,
+                "stored_dtypes": self.stored.dtypes.iter().map(|t| &t.dtype).collect::<Vec<_>>(),
+                "weights_files": self.stored.weights_files.iter().map(|(p, _)| p).collect::<Vec<_>>(),
+                "ignored_tensors": self.stored.ignored,
                 "bytes": f.bytes,
                 "bytes_per_token": f.bytes_per_token,
                 "kv_bytes_per_token": f.kv_bytes_per_token,

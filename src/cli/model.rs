@@ -112,11 +112,11 @@ impl ModelArgs {
     pub fn open(&self) -> Result<Model, Failure> {
         let started = Instant::now();
         let source = self.weights.source.source()?;
-        let tokenizer = source.tokenizer()?;
-        let weights = Arc::new(source.weights(&self.weights.options())?);
+        let (weights, tokenizer) = source.load(&self.weights.options())?;
+        let weights = Arc::new(weights);
         let footprint = Footprint::of(&weights);
-        if let Some(hint) = footprint.conversion_hint() {
-            note(format_args!("note: {hint}"));
+        if let Some(notice) = weights.notice() {
+            note(format_args!("note: {notice}"));
         }
         let n_cache = weights.config.n_ctx;
         let backend = self.backend(weights)?;

@@ -62,10 +62,11 @@ impl Engine {
 
     /// Loads the model at `source`.
     pub fn open(source: &Source, options: &EngineOptions) -> Result<Self> {
-        let weights = Arc::new(source.weights(&options.load)?);
+        let (weights, tokenizer) = source.load(&options.load)?;
+        let weights = Arc::new(weights);
         let n_cache = options.n_cache.unwrap_or(weights.config.n_ctx);
         let backend = backend::open(options.device, weights, options.threads)?;
-        Self::new(backend, source.tokenizer()?, n_cache)
+        Self::new(backend, tokenizer, n_cache)
     }
 
     /// The model's shape.
