@@ -34,7 +34,7 @@ impl Session {
         Self { engine: engine.clone(), seq, batch: Batch::new() }
     }
 
-    /// The engine that runs this session.
+    /// The engine that runs it.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
