@@ -175,14 +175,16 @@ fn to_json(model: &Model, params: &GenerateParams, prompt_ids: &[u32], completio
 }
 
 fn token_json(model: &Model, id: u32, logprobs: Option<&TokenLogprobs>) -> Value {
-    let token = |id: u32| model.engine.tokenizer().ok().and_then(|t| t.decode(&[id]).ok());
+    let bytes = |id: u32| model.engine.tokenizer().ok().and_then(|t| t.token_bytes(id).ok());
+    let token = |id: u32| bytes(id).map(String::from_utf8_lossy);
     let top = |l: &TokenLogprobs| -> Vec<Value> {
-        let one = |&(id, logprob): &(u32, f32)| json!({"id": id, "token": token(id), "logprob": logprob});
+        let one = |&(id, logprob): &(u32, f32)| json!({"id": id, "token": token(id), "bytes": bytes(id), "logprob": logprob});
         l.top.iter().map(one).collect()
     };
     json!({
         "id": id,
         "token": token(id),
+        "bytes": bytes(id),
         "logprob": logprobs.map(|l| l.logprob),
         "top_logprobs": logprobs.map(top),
     })

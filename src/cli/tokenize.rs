@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "json")]
     ids: bool,
 
-    /// Write one JSON object: ids, pieces, count
+    /// Write one JSON object: ids, pieces, bytes, count
     #[arg(long)]
     json: bool,
 
@@ -67,16 +67,29 @@ fn encode(tokenizer: &Tokenizer, args: &Args) -> Result<(), Failure> {
     if args.ids {
         return output::print(comma_separated(&ids));
     }
-    let piece = |&id: &u32| tokenizer.decode(&[id]);
-    let pieces = ids.iter().map(piece).collect::<Result<Vec<_>, _>>()?;
+    let bytes = ids.iter().map(|&id| tokenizer.token_bytes(id)).collect::<Result<Vec<_>, _>>()?;
     if args.json {
-        return output::print_json(&json!({ "ids": ids, "pieces": pieces, "count": ids.len() }));
+        let pieces: Vec<_> = bytes.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect();
+        return output::print_json(&json!({
+            "ids": ids,
+            "pieces": pieces,
+            "bytes": bytes,
+            "count": ids.len(),
+        }));
     }
     let mut out = Out::new();
-    for (id, piece) in ids.iter().zip(&pieces) {
-        out.line(format_args!("{id:>8}  {piece:?}"))?;
+    for (id, bytes) in ids.iter().zip(bytes) {
+        out.line(format_args!("{id:>8}  {}", quoted(bytes)))?;
     }
     out.flush()
+}
+
+/// `"text"`, or `b"\xe4\xb8"` where the token is a part of a character.
+fn quoted(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => format!("{text:?}"),
+        Err(_) => format!("b\"{}\"", bytes.escape_ascii()),
+    }
 }
 
 fn comma_separated(ids: &[u32]) -> String {

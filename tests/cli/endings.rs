@@ -62,15 +62,15 @@ fn the_fields_of_json_are_these() {
     let json = greedy("2", &["--logprobs", "1", "--echo"]);
     assert_eq!(
         keys(&json),
-        "device finish_reason logprobs model prompt_ids prompt_logprobs seed stop text timings token_ids usage"
+        "model device seed text token_ids prompt_ids finish_reason stop usage timings logprobs prompt_logprobs"
     );
-    assert_eq!(keys(&json["usage"]), "cached_tokens completion_tokens prompt_tokens total_tokens");
+    assert_eq!(keys(&json["usage"]), "prompt_tokens cached_tokens completion_tokens total_tokens");
     assert_eq!(
         keys(&json["timings"]),
-        "decode_gigabytes_per_second decode_ms decode_per_second load_ms prompt_ms prompt_per_second"
+        "load_ms prompt_ms prompt_per_second decode_ms decode_per_second decode_gigabytes_per_second"
     );
-    assert_eq!(keys(&json["logprobs"][0]), "id logprob token top_logprobs");
-    assert_eq!(keys(&json["logprobs"][0]["top_logprobs"][0]), "id logprob token");
+    assert_eq!(keys(&json["logprobs"][0]), "id token bytes logprob top_logprobs");
+    assert_eq!(keys(&json["logprobs"][0]["top_logprobs"][0]), "id token bytes logprob");
     assert_eq!(json["stop"], Value::Null);
 }
 

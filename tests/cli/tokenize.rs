@@ -50,3 +50,16 @@ fn a_file_that_is_not_utf8_is_refused() {
     run_args(["tokenize", "--file", path.to_str().unwrap()]).fails(1, &["text", "0xff", "offset 3"]);
     run_args(["tokenize", "--file", "/no/such/file"]).fails(1, &["/no/such/file"]);
 }
+
+#[test]
+fn a_part_of_a_character_is_shown_as_its_bytes() {
+    assert!(run_args(["tokenize", "中"]).ok().contains(r#"b"\xe4""#));
+    let bytes = run_args(["tokenize", "--json", "中"]).json()["bytes"].clone();
+    let flat: Vec<u8> = bytes
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|token| token.as_array().unwrap().iter().map(|b| b.as_u64().unwrap() as u8))
+        .collect();
+    assert_eq!(flat, "中".as_bytes());
+}
