@@ -1,7 +1,7 @@
 //! What one forward call processes: any number of sequences, each with any number of new tokens.
 //!
 //! Prefill is one sequence with many tokens, decode is one token each, checking a speculated continuation is a few
-//! tokens each. Filled by the engine, read by every backend. Tested in `tests/invariance.rs`.
+//! tokens each. Filled by the engine, read by every backend. Tested in `tests/invariance/`.
 
 use crate::cache::SeqId;
 use std::ops::Range;

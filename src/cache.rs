@@ -2,7 +2,7 @@
 //!
 //! This is the bookkeeping alone; the keys and values live in the backend's memory, [`PAGE_LEN`] positions a page.
 //! Full pages can be shared between sequences that start alike: a page is written only by the sequence that fills it,
-//! so a shared one never changes. Used by the engine and every backend; tested below and in `tests/invariance.rs`.
+//! so a shared one never changes. Used by the engine and every backend; tested below and in `tests/invariance/`.
 
 use crate::{Error, Result, batch::Batch};
 

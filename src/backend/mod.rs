@@ -2,7 +2,7 @@
 //!
 //! [`cpu::CpuBackend`] is the fast path on any machine, [`cpu::naive::NaiveBackend`] its plain twin in float64. The
 //! contract that all of them keep: a sequence's logits depend on its own tokens alone, to the bit, not on the rest of
-//! the batch, on how the prompt was cut into calls, or on the number of threads (`tests/invariance.rs`).
+//! the batch, on how the prompt was cut into calls, or on the number of threads (`tests/invariance/`).
 
 pub mod cpu;
 

@@ -2,7 +2,7 @@
 //!
 //! [`CpuBackend`]'s forward pass is GPT-2 in model order, over the operations of [`ops`]. Weights are used where the file is
 //! mapped; beside the KV cache the backend holds activations for [`MAX_TOKENS`] tokens. Assumes tokens and sizes that
-//! [`KvCache::append`](crate::cache::KvCache::append) and [`Weights`] have checked. Tested in `tests/parity.rs` and `tests/invariance.rs`.
+//! [`KvCache::append`](crate::cache::KvCache::append) and [`Weights`] have checked. Tested in `tests/parity/` and `tests/invariance/`.
 
 pub mod attention;
 pub mod bandwidth;

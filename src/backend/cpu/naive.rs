@@ -2,7 +2,7 @@
 //!
 //! Each function is the textbook formula for one operation, on whole arrays. [`NaiveBackend`] strings them into a
 //! [`Backend`] that recomputes a sequence from its first token on every call. Checked against Hugging Face's float64
-//! logits in `tests/parity.rs`.
+//! logits in `tests/parity/`.
 
 use crate::{
     Config, Result, Weights,
