@@ -2,7 +2,7 @@
 //!
 //! Called by [`crate::engine`] once a token. The random number of a token depends on (seed, choice, position) alone, so
 //! a seed gives the same text on every run, in any batch and on any machine. Everything is computed in f64; ties go to
-//! the lowest id. Tested in `tests/sampling.rs`, against Hugging Face's own results too.
+//! the lowest id. Tested in `tests/sampling/`, against Hugging Face's own results too.
 //!
 //! How a token is drawn, for whoever wants the same bits from another device: token `i` that is left has the weight
 //! `w = e^((score - max) / temperature)`, as `numbers::exp` computes it, and the integer weight `round(w * 2^44)`. With

@@ -1,6 +1,6 @@
 //! What a model of a given shape consists of: the list that checkpoints are held against, counted and written by.
 //!
-//! Called by `load`, `info` and `convert`. Tested in `tests/malformed_weights.rs`.
+//! Called by `load`, `info` and `convert`. Tested in `tests/malformed_weights/`.
 
 use crate::Config;
 

@@ -2,7 +2,7 @@
 //!
 //! The rule that the checks follow: the size of the *open* file must equal what the header says before the file is
 //! mapped, so a map never reaches past the end of the file as it was at that moment. Tested in
-//! `tests/malformed_weights.rs`.
+//! `tests/malformed_weights/`.
 
 use super::{WeightsError, header::Header, mapped::Registration};
 use std::{

@@ -2,7 +2,7 @@
 //!
 //! The format: 8 bytes of little-endian length, that many bytes of JSON, then the tensors' data without holes. The
 //! `safetensors` crate defines the element types; its own checks name at most one tensor, let duplicates pass and allow
-//! headers of 100 MB, so this reader replaces them and is compared with it in `tests/malformed_weights.rs`.
+//! headers of 100 MB, so this reader replaces them and is compared with it in `tests/malformed_weights/`.
 
 use super::WeightsError;
 use safetensors::Dtype;

@@ -2,7 +2,7 @@
 //!
 //! fp16 and fp32 matrices are used in place from the map; bf16 and unaligned ones are widened or copied once, exactly.
 //! Vectors (biases and LayerNorm parameters, under 1 % of a model) are kept as fp32. Called by the engine; backends read
-//! the fields of [`Weights`]. Tested in `tests/malformed_weights.rs` and `tests/formats.rs`.
+//! the fields of [`Weights`]. Tested in `tests/malformed_weights/` and `tests/formats.rs`.
 //!
 //! - `header`, `file`: one safetensors file, checked and mapped.
 //! - [`checkpoint`]: the files of a model, their tensors under one set of names.

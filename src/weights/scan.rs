@@ -2,7 +2,7 @@
 //!
 //! A value is not finite when all its exponent bits are set, so the search is one mask and one comparison per element,
 //! which compilers turn into vector code. Threads take the blocks as they come. Called when a model is loaded; tested in
-//! `tests/malformed_weights.rs`.
+//! `tests/malformed_weights/`.
 
 use safetensors::Dtype;
 use std::{

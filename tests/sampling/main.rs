@@ -1,5 +1,8 @@
 //! The sampler: against Hugging Face's own processors, against hand-computed cases, and against its documented draw.
 
+mod draws;
+mod logprobs;
+
 use halfwarp::sampler::{History, Sampler, SamplingError, SamplingParams, TokenLogprobs, philox::token_bits};
 use proptest::prelude::*;
 use std::time::Instant;
@@ -60,7 +63,7 @@ struct CaseParams {
     banned: Vec<Vec<u32>>,
 }
 
-/// The formula of `logits` in sampling/make_cases.py.
+/// The formula of `logits` in make_cases.py.
 fn case_logits(seed: u64, n_vocab: usize, quantum: f64) -> Vec<f32> {
     let value = |i: u64| {
         let h = (i * 2_654_435_761 + seed * 40503) % (1 << 32);
@@ -74,7 +77,7 @@ fn case_logits(seed: u64, n_vocab: usize, quantum: f64) -> Vec<f32> {
 
 #[test]
 fn tokens_and_probabilities_are_those_of_hugging_faces_processors() {
-    let cases: Vec<Case> = serde_json::from_str(include_str!("sampling/cases.json")).unwrap();
+    let cases: Vec<Case> = serde_json::from_str(include_str!("cases.json")).unwrap();
     assert_eq!(cases.len(), 132);
     for (n, case) in cases.into_iter().enumerate() {
         let p = case.params;
@@ -306,119 +309,6 @@ fn history_may_hold_tokens_beyond_the_vocabulary() {
     };
     let token = sampler(params, 3).sample(&[0.0, 1.0, 2.0], history(&[2, 99, u32::MAX], 0), &[]).unwrap();
     assert_eq!(token, 1);
-}
-
-/// The draw as the module documents it, with the system's exponential.
-#[test]
-fn the_draw_is_the_documented_one() {
-    let logits = case_logits(5, 1000, 0.0);
-    let params = SamplingParams { temperature: 0.9, seed: 0x1234_5678_9abc_def0, choice: 3, ..plain() };
-    let max = logits.iter().copied().fold(NEG_INF, f32::max);
-    let weights: Vec<u64> = logits
-        .iter()
-        .map(|&l| ((f64::from(l) - f64::from(max)) / f64::from(0.9f32)).exp() * 2f64.powi(44))
-        .map(|w| w.round_ties_even() as u64)
-        .collect();
-    let all: u64 = weights.iter().sum();
-    let mut sampler = sampler(params, 1000);
-    for position in 0..2000 {
-        let x = token_bits(0x1234_5678_9abc_def0, 3, position as u64);
-        let target = ((u128::from(x) * u128::from(all)) >> 64) as u64;
-        let mut sum = 0;
-        let expected = weights.iter().position(|w| {
-            sum += w;
-            sum > target
-        });
-        let tokens = vec![0; position];
-        let found = sampler.sample(&logits, history(&tokens, 0), &[]).unwrap();
-        assert_eq!(Some(found as usize), expected, "position {position}");
-    }
-}
-
-#[test]
-fn filters_that_keep_everything_change_no_draw() {
-    let logits = case_logits(6, 300, 0.0);
-    for position in 0..200 {
-        let tokens = vec![0; position];
-        let draw = |params| sampler(params, 300).sample(&logits, history(&tokens, 0), &[]).unwrap();
-        let expected = draw(plain());
-        assert_eq!(draw(SamplingParams { top_k: 299, ..plain() }), expected);
-        assert_eq!(draw(SamplingParams { top_k: 300, ..plain() }), expected);
-        assert_eq!(draw(SamplingParams { min_p: 1e-20, ..plain() }), expected);
-    }
-}
-
-#[test]
-fn draws_depend_on_seed_choice_and_position_alone() {
-    let draws = |seed, choice, filler: u32| -> Vec<u32> {
-        let mut sampler = sampler(SamplingParams { seed, choice, ..plain() }, 64);
-        (0..64)
-            .map(|position| sampler.sample(&[0.5; 64], history(&vec![filler; position], 0), &[]).unwrap())
-            .collect()
-    };
-    let first = draws(1, 0, 0);
-    assert_eq!(first, draws(1, 0, 9));
-    assert!(first.iter().any(|id| *id != first[0]));
-    for other in [draws(2, 0, 0), draws(1, 1, 0), draws(1 << 32, 0, 0), draws(1 | 1 << 63, 0, 0)] {
-        assert!(first.iter().zip(&other).filter(|(a, b)| a == b).count() < 10);
-    }
-}
-
-/// A chi-square test: seven degrees of freedom exceed 29.9 once in ten thousand runs, and this run is always the same.
-#[test]
-fn draws_follow_the_probabilities() {
-    let probabilities = [0.4, 0.2, 0.15, 0.1, 0.07, 0.04, 0.03, 0.01];
-    let logits = ln(&probabilities);
-    for params in [plain(), SamplingParams { top_k: 8, top_p: 0.9999, ..plain() }] {
-        let mut sampler = sampler(SamplingParams { seed: 42, ..params }, 8);
-        let (n, tokens, mut counts) = (20_000, vec![0; 20_000], [0u32; 8]);
-        for position in 0..n {
-            let token = sampler.sample(&logits, history(&tokens[..position], 0), &[]).unwrap();
-            counts[token as usize] += 1;
-        }
-        let chi_square: f64 = counts
-            .iter()
-            .zip(probabilities)
-            .map(|(&count, p)| (f64::from(count) - p * n as f64).powi(2) / (p * n as f64))
-            .sum();
-        assert!(chi_square < 29.9, "{chi_square}: {counts:?}");
-    }
-}
-
-/// By a full sort and the system's exponential.
-fn naive_logprobs(logits: &[f32], token: u32, n_top: usize) -> TokenLogprobs {
-    let max = f64::from(logits.iter().copied().fold(NEG_INF, f32::max));
-    let log_sum = max + logits.iter().map(|&l| (f64::from(l) - max).exp()).sum::<f64>().ln();
-    let logprob = |id: u32| (f64::from(logits[id as usize]) - log_sum) as f32;
-    let mut order: Vec<u32> = (0..logits.len() as u32).filter(|&id| logits[id as usize] > NEG_INF).collect();
-    order.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]).then(a.cmp(&b)));
-    TokenLogprobs {
-        logprob: logprob(token),
-        top: order.into_iter().take(n_top).map(|id| (id, logprob(id))).collect(),
-    }
-}
-
-#[test]
-fn logprobs_are_those_of_a_full_sort() {
-    for (seed, n_vocab, quantum) in [(1, 1, 0.0), (2, 33, 0.5), (3, 50257, 0.0), (4, 50257, 0.25)] {
-        let mut logits = case_logits(seed, n_vocab, quantum);
-        if n_vocab > 1 {
-            logits[n_vocab / 2] = NEG_INF;
-        }
-        for n_top in [0, 1, 5, 100, n_vocab] {
-            let found = TokenLogprobs::new(&logits, 0, n_top);
-            let expected = naive_logprobs(&logits, 0, n_top);
-            assert_eq!(found.top.len(), expected.top.len());
-            for (found, expected) in found.top.iter().zip(&expected.top) {
-                assert_eq!(found.0, expected.0);
-                // One unit in the last place of an f32 below 16.
-                assert!((found.1 - expected.1).abs() < 1e-6);
-            }
-            assert!((found.logprob - expected.logprob).abs() < 1e-6);
-        }
-    }
-    assert_eq!(TokenLogprobs::new(&[0.0, 1.0], 2, 1).logprob, NEG_INF);
-    assert_eq!(TokenLogprobs::new(&[], 0, 3).top, []);
 }
 
 fn any_logit() -> impl Strategy<Value = f32> {
