@@ -1,0 +1,8 @@
+//! Executes PTX on the CPU behind the CUDA driver API, and is stricter than hardware.
+//!
+//! The way of a kernel: [`ptx`] parses its text, [`program`] lowers it to instructions whose registers are allocated and whose
+//! meaning is a function of [`ops`], and [`machine`] runs these 32 lanes at a time. `check` and `counters` watch from
+//! outside. `driver` is the C interface that programs load as `libcuda.so.1`.
+
+pub mod numeric;
+pub mod ptx;

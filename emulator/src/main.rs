@@ -1,0 +1,3 @@
+//! Runs a program with the emulator as its CUDA driver.
+
+fn main() {}

@@ -1,0 +1,7 @@
+//! PTX text to a typed, name-resolved syntax tree.
+//!
+//! [`parse`] is one pass over the tokens: registers and labels are looked up in the scopes of their `{}` blocks as it goes, so
+//! that what comes out is flat: one list of registers and one list of instructions per function. It knows the grammar, not
+//! the instructions: which opcodes and operands exist is the business of [`crate::program`]. Tests: `tests/parser.rs`.
+
+pub mod ast;
