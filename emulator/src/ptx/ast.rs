@@ -11,7 +11,7 @@ pub struct Module {
     pub target: (u32, String),
     /// Variables at module scope: `.global`, `.const`, and (also external) `.shared`.
     pub variables: Vec<Variable>,
-    /// Kernels and device functions, declarations without a body included.
+    /// Kernels and device functions, declarations without a body included; a body takes the place of its declarations.
     pub functions: Vec<Function>,
     /// `.file` numbers to source file names.
     pub files: HashMap<u32, String>,
@@ -172,14 +172,14 @@ pub struct Function {
     pub returns: Vec<Variable>,
     /// Parameters.
     pub params: Vec<Variable>,
-    /// `.maxntid`, `.reqntid`, `.minnctapersm`, `.maxnreg`, ...: name without the dot, values.
+    /// `.maxntid`, `.reqntid`, `.minnctapersm`, `.maxnreg`, ...: name without the dot, values; no values for `.noreturn`.
     pub directives: Vec<(String, Vec<u32>)>,
     /// All registers of all scopes.
     pub registers: Vec<Register>,
     /// `.shared`, `.local` and `.param` variables of all scopes; names that repeat in other scopes are made unique with a
     /// suffix `'2`, `'3`, ..., in the operands too.
     pub variables: Vec<Variable>,
-    /// Prototypes of indirect calls by label: (returns, parameters).
+    /// Prototypes of indirect calls by label, unique as in [`Function::variables`]: (returns, parameters).
     pub prototypes: HashMap<String, (Vec<Variable>, Vec<Variable>)>,
     /// Targets of `.branchtargets` and `.calltargets` lists by label: names of labels or functions.
     pub targets: HashMap<String, Vec<String>>,
@@ -187,8 +187,21 @@ pub struct Function {
     pub code: Vec<Instruction>,
     /// Where each label stands: index into `code` of the instruction after it. Unique names, as for variables.
     pub labels: HashMap<String, usize>,
+    /// The calls that the compiler inlined into this function: [`Instruction::inlined`] counts these.
+    pub inlined: Vec<Inlined>,
     /// The line of the declaration.
     pub line: u32,
+}
+
+/// A call in the CUDA source whose function was inlined.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Inlined {
+    /// The called function: a key of [`Module::strings`], where its mangled name is.
+    pub function: String,
+    /// Where the call stands.
+    pub at: Location,
+    /// If the call itself stands in an inlined function: the call of that one, an index into [`Function::inlined`].
+    pub outer: Option<usize>,
 }
 
 /// An instruction.
@@ -200,12 +213,14 @@ pub struct Instruction {
     pub opcode: String,
     /// The parts between the dots after it, in order: `["global", "nc", "L2::128B", "v4", "u32"]`.
     pub modifiers: Vec<String>,
-    /// The operands in order; the second destination of `d|p` is an operand of its own after the first (see [`Operand::Pair`]).
+    /// The operands in order; both destinations of `d|p` are one operand, a [`Operand::Pair`].
     pub operands: Vec<Operand>,
     /// The line in the PTX text.
     pub line: u32,
-    /// The source line that `.loc` gave.
+    /// The source line that `.loc` gave; none where it gave line 0, which means no line in particular.
     pub location: Option<Location>,
+    /// If `location` is in an inlined function: the call of that one, an index into [`Function::inlined`].
+    pub inlined: Option<usize>,
 }
 
 /// A place in the CUDA source.
@@ -238,7 +253,7 @@ pub enum Operand {
     Symbol(String, i64),
     /// `[base + offset]`.
     Address {
-        /// A register, symbol or integer.
+        /// A register, symbol or integer; for `[tensor, {x, y}]` the [`Operand::List`] of what stands in the brackets.
         base: Box<Operand>,
         /// Bytes to add.
         offset: i64,

@@ -5,3 +5,17 @@
 //! the instructions: which opcodes and operands exist is the business of [`crate::program`]. Tests: `tests/parser.rs`.
 
 pub mod ast;
+mod body;
+mod cursor;
+mod debug;
+mod error;
+mod initial;
+mod lexer;
+mod literal;
+mod operand;
+mod parser;
+mod scopes;
+mod variable;
+
+pub use error::Error;
+pub use parser::parse;
