@@ -261,7 +261,7 @@ impl<'a> Parser<'a> {
             let message = format!("{} has a body on line {}, too", function.name, earlier.line);
             return Err(self.cursor.error_at(function.line, message));
         }
-        if signature(earlier) != signature(&function) {
+        if !agree(earlier, &function) {
             let message =
                 format!("{} was declared on line {} with other parameters", function.name, earlier.line);
             return Err(self.cursor.error_at(function.line, message));
@@ -281,10 +281,13 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// What all declarations of a function agree in.
-fn signature(function: &Function) -> (bool, Vec<(usize, usize)>, Vec<(usize, usize)>) {
-    let layout = |list: &[Variable]| list.iter().map(|variable| (variable.size, variable.align)).collect();
-    (function.entry, layout(&function.returns), layout(&function.params))
+/// Whether both declare a function of the same kind, with parameters and returned values of the same sizes and alignments.
+fn agree(one: &Function, other: &Function) -> bool {
+    let layout =
+        |list: &[Variable]| list.iter().map(|variable| (variable.size, variable.align)).collect::<Vec<_>>();
+    one.entry == other.entry
+        && layout(&one.returns) == layout(&other.returns)
+        && layout(&one.params) == layout(&other.params)
 }
 
 /// Reads the directives between the parameters of a function and its body.
