@@ -4,5 +4,11 @@
 //! meaning is a function of [`ops`], and [`machine`] runs these 32 lanes at a time. `check` and `counters` watch from
 //! outside. `driver` is the C interface that programs load as `libcuda.so.1`.
 
+pub mod device;
+pub mod isa;
+pub mod machine;
+pub mod memory;
 pub mod numeric;
+pub mod ops;
+pub mod program;
 pub mod ptx;

@@ -1,0 +1,49 @@
+//! What a handler sees of the machine.
+
+use super::{
+    Fault, FaultKind, Frame, Launch, Registers, Slot, WarpInfo, Watch, block::BlockInfo, launch::Settings,
+};
+use crate::{memory::GlobalMemory, program::Program};
+
+/// The surroundings of an instruction that is more than arithmetic.
+pub struct Context<'a, 'r> {
+    /// The registers of the current function.
+    pub registers: &'a mut Registers<'r>,
+    /// The warp.
+    pub warp: &'a mut WarpInfo,
+    /// The block.
+    pub block: &'a mut BlockInfo,
+    /// The function that the lanes are in.
+    pub frame: Frame,
+    /// The launch.
+    pub launch: &'a Launch,
+    /// The code.
+    pub program: &'a Program,
+    /// The device's memory.
+    pub memory: &'a GlobalMemory,
+    /// The machine's settings.
+    pub settings: &'a Settings,
+    /// Counters and checks.
+    pub watch: &'a mut Watch,
+    /// The instruction.
+    pub pc: u32,
+    /// All lanes that are at this instruction, guarded off or not.
+    pub group: u32,
+}
+
+impl Context<'_, '_> {
+    /// The thread number in the block of a lane.
+    pub fn thread(&self, lane: u32) -> u32 {
+        32 * self.warp.index + lane
+    }
+
+    /// Local memory of the current frame, in words; a word of each lane at a time.
+    pub fn local(&mut self) -> &mut [Slot] {
+        &mut self.warp.local
+    }
+
+    /// A fault of the first lane of `mask`.
+    pub fn fault(&self, kind: FaultKind, mask: u32, message: impl Into<String>) -> Fault {
+        Fault::new(kind, mask.trailing_zeros().min(31), message)
+    }
+}

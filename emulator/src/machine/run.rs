@@ -1,0 +1,290 @@
+//! The interpreter's loop: runs a warp until it waits, ends, or has had its turn.
+
+use super::{
+    Context, Event, Fault, FaultKind, Registers, Watch, Where, barrier,
+    block::BlockInfo,
+    call,
+    launch::{Launch, Settings},
+    warp::{State, Warp},
+    watch::Place,
+};
+use crate::{
+    memory::GlobalMemory,
+    program::{Control, Exec, Instr, NONE, Program},
+};
+
+/// What does not change while a launch runs.
+#[derive(Clone, Copy)]
+pub(super) struct World<'a> {
+    pub settings: &'a Settings,
+    pub program: &'a Program,
+    pub launch: &'a Launch,
+    pub memory: &'a GlobalMemory,
+}
+
+/// Why a warp stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// It has had its turn.
+    Turn,
+    /// No group is ready.
+    Waiting,
+    /// All lanes have left.
+    Done,
+}
+
+/// Runs `warp` for about `turn` instructions; gives how many it ran.
+pub(super) fn run(
+    world: World<'_>,
+    block: &mut BlockInfo,
+    warp: &mut Warp,
+    watch: &mut Watch,
+    turn: u64,
+) -> Result<(Stop, u64), Fault> {
+    let start = warp.info.clock;
+    loop {
+        if warp.groups.is_empty() {
+            return Ok((Stop::Done, warp.info.clock - start));
+        }
+        if !warp.select() && !meet_at_sync(world, block, warp, watch)? {
+            return Ok((Stop::Waiting, warp.info.clock - start));
+        }
+        let end = start + turn;
+        if warp.info.clock >= end {
+            return Ok((Stop::Turn, warp.info.clock - start));
+        }
+        let step = run_group(world, block, warp, watch, end);
+        step.map_err(|fault| locate(world, block, warp, fault))?;
+    }
+}
+
+/// Completes a fault with the place of the group at the front.
+fn locate(world: World<'_>, block: &BlockInfo, warp: &Warp, mut fault: Fault) -> Fault {
+    if fault.place.kernel.is_empty() {
+        let pc = warp.groups.first().map_or(u32::MAX, |g| g.pc);
+        fault.place =
+            Where::new(world.program, world.launch, block.index, 32 * warp.info.index + fault.lane, pc);
+    }
+    fault
+}
+
+/// Runs the group at the front until it changes state, branches apart, or meets another.
+fn run_group(
+    world: World<'_>,
+    block: &mut BlockInfo,
+    warp: &mut Warp,
+    watch: &mut Watch,
+    end: u64,
+) -> Result<(), Fault> {
+    let meeting = warp.meeting();
+    let alone = warp.groups.len() == 1;
+    let (frame, active) = (warp.groups[0].frame, warp.groups[0].mask);
+    let code = &world.program.code[..];
+    let observed = watch.counting || !watch.observers.is_empty();
+    let mut pc = warp.groups[0].pc;
+    let left = loop {
+        let mut registers = Registers {
+            slots: &mut warp.slots[frame.slot as usize..],
+            predicates: &mut warp.predicates[frame.predicate as usize..],
+        };
+        let instr = &code[pc as usize];
+        let mask = guarded(&registers, instr, active);
+        warp.info.clock += 1;
+        if observed {
+            warp.groups[0].pc = pc;
+            observe(watch, Place { block: block.number, warp: warp.info.index, pc }, mask)?;
+        }
+        match instr.exec {
+            Exec::Lanes(run) => {
+                if mask != 0 {
+                    // SAFETY: lowering picked the version of the handler for the instruction set that `Isa::detect` found here.
+                    unsafe { run(&mut registers, mask, instr) }
+                }
+            }
+            Exec::Warp(run) | Exec::Sync(run) => {
+                warp.groups[0].pc = pc;
+                if matches!(instr.exec, Exec::Sync(_)) && mask != 0 {
+                    let named = registers.single(instr.r[0])[mask.trailing_zeros() as usize];
+                    if !gathered(&warp.info, named, mask)? {
+                        warp.groups[0].state = State::Sync(named);
+                        return Ok(());
+                    }
+                }
+                if mask != 0 {
+                    let registers = &mut registers;
+                    let World { settings, program, launch, memory } = world;
+                    let warp = &mut warp.info;
+                    let mut cx = Context {
+                        registers,
+                        warp,
+                        block,
+                        frame,
+                        launch,
+                        program,
+                        memory,
+                        settings,
+                        watch,
+                        pc,
+                        group: active,
+                    };
+                    run(&mut cx, mask, instr)?;
+                }
+            }
+            Exec::Control(Control::Branch) if mask == active => {
+                let target = instr.imm as u32;
+                let goes_on = if target > pc { target < meeting } else { alone };
+                if !goes_on {
+                    warp.spins = if target > pc { warp.spins } else { (warp.spins + 1) % (2 * SPIN_CYCLE) };
+                    break target;
+                }
+                // The loop below steps over the instruction that is left.
+                pc = target.wrapping_sub(1);
+            }
+            Exec::Control(_) if mask == 0 => {}
+            Exec::Control(control) => {
+                warp.groups[0].pc = pc;
+                return self::control(world, block, warp, watch, control, mask);
+            }
+        }
+        pc = pc.wrapping_add(1);
+        if pc == meeting || warp.info.clock >= end {
+            break pc;
+        }
+    };
+    warp.groups[0].pc = left;
+    Ok(())
+}
+
+/// Whether the lanes that an instruction names are all here, except those that have left.
+fn gathered(warp: &super::WarpInfo, named: u32, here: u32) -> Result<bool, Fault> {
+    if here & !named != 0 {
+        let message = format!("lanes {here:#010x} run it, but its mask {named:#010x} does not name them all");
+        return Err(Fault::new(FaultKind::IllegalInstruction, (here & !named).trailing_zeros(), message));
+    }
+    Ok(named & warp.lanes & !warp.exited & !here == 0)
+}
+
+/// Backward branches of diverged lanes after which their order is turned round.
+const SPIN_CYCLE: u32 = 64;
+
+#[inline(always)]
+fn guarded(registers: &Registers<'_>, instr: &Instr, active: u32) -> u32 {
+    if instr.guard == NONE {
+        return active;
+    }
+    let p = registers.predicates[instr.guard as usize];
+    active & if instr.negate { !p } else { p }
+}
+
+#[inline(never)]
+fn observe(watch: &mut Watch, place: Place, mask: u32) -> Result<(), Fault> {
+    if watch.counting {
+        watch.issued[place.pc as usize] += 1;
+        watch.lanes[place.pc as usize] += u64::from(mask.count_ones());
+    }
+    if mask != 0 {
+        watch.observers.iter_mut().try_for_each(|o| o.instruction(place, mask))?;
+    }
+    Ok(())
+}
+
+/// Everything that ends a straight run: `mask` are the lanes of the group at the front that do it, the others go on behind it.
+fn control(
+    world: World<'_>,
+    block: &mut BlockInfo,
+    warp: &mut Warp,
+    watch: &mut Watch,
+    control: Control,
+    mask: u32,
+) -> Result<(), Fault> {
+    let instr = &world.program.code[warp.groups[0].pc as usize];
+    let place = Place { block: block.number, warp: warp.info.index, pc: warp.groups[0].pc };
+    if mask != warp.groups[0].mask {
+        let mut rest = warp.groups[0].clone();
+        rest.mask &= !mask;
+        rest.pc += 1;
+        warp.groups[0].mask = mask;
+        warp.groups.push(rest);
+    }
+    match control {
+        Control::Branch => {
+            if instr.imm as u32 <= warp.groups[0].pc {
+                warp.spins = (warp.spins + 1) % (2 * SPIN_CYCLE);
+            }
+            warp.groups[0].pc = instr.imm as u32;
+            Ok(())
+        }
+        Control::BranchTable => call::branch_table(world, warp, instr),
+        Control::Call => call::direct(world, warp, instr),
+        Control::CallIndirect => call::indirect(world, warp, instr),
+        Control::Return if !warp.groups[0].callers.is_empty() => call::give_back(world, warp),
+        Control::Return | Control::Exit => {
+            warp.info.exited |= mask;
+            block.barriers.leave(mask.count_ones());
+            watch.event(place, &Event::Exit { mask })?;
+            crate::ops::leave(&mut warp.info, mask)?;
+            warp.groups.swap_remove(0);
+            warp.spins = 0;
+            Ok(())
+        }
+        Control::Barrier => {
+            let event = barrier::arrive(warp, block, instr, mask)?;
+            watch.event(place, &event)
+        }
+        Control::WarpBarrier => {
+            let group = &mut warp.groups[0];
+            let named = warp.slots[(group.frame.slot + u32::from(instr.r[0])) as usize].0
+                [mask.trailing_zeros() as usize];
+            group.state = State::WarpBarrier(named);
+            Ok(())
+        }
+    }
+}
+
+/// No group is ready: lets those go on that wait for lanes of this warp which have all arrived or left. `false` if there are none.
+fn meet_at_sync(
+    world: World<'_>,
+    block: &mut BlockInfo,
+    warp: &mut Warp,
+    watch: &mut Watch,
+) -> Result<bool, Fault> {
+    let live = warp.live();
+    let waiting = |named: u32, groups: &[super::warp::Group]| {
+        groups.iter().filter(|g| g.state == State::WarpBarrier(named)).map(|g| g.mask).fold(0, |a, b| a | b)
+    };
+    for i in 0..warp.groups.len() {
+        match warp.groups[i].state {
+            State::WarpBarrier(named) if named & live & !waiting(named, &warp.groups) == 0 => {
+                let place = Place { block: block.number, warp: warp.info.index, pc: warp.groups[i].pc };
+                watch.event(place, &Event::WarpBarrier { mask: named & live })?;
+                for g in warp.groups.iter_mut().filter(|g| g.state == State::WarpBarrier(named)) {
+                    g.state = State::Ready;
+                    g.pc += 1;
+                }
+                return Ok(true);
+            }
+            State::Sync(named) if named & live & !warp.groups[i].mask == 0 => {
+                warp.groups[i].state = State::Ready;
+                return Ok(true);
+            }
+            _ => {}
+        }
+    }
+    // A group at a barrier of the block may still bring the missing lanes; without one, nobody will.
+    if warp.groups.iter().any(|g| matches!(g.state, State::Barrier(_))) {
+        return Ok(false);
+    }
+    let (i, named) = match warp.groups.iter().enumerate().find_map(|(i, g)| match g.state {
+        State::Sync(named) | State::WarpBarrier(named) => Some((i, named)),
+        _ => None,
+    }) {
+        Some(found) => found,
+        None => return Ok(false),
+    };
+    warp.groups.swap(0, i);
+    let missing = named & live & !warp.groups[0].mask;
+    let message =
+        format!("lanes {:#010x} wait for lanes {missing:#010x}, which never come", warp.groups[0].mask);
+    let lane = warp.groups[0].mask.trailing_zeros();
+    Err(locate(world, block, warp, Fault::new(FaultKind::Timeout, lane, message)))
+}

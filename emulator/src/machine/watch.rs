@@ -1,0 +1,209 @@
+//! What the interpreter tells those who watch: counters and checks.
+
+use super::Fault;
+use crate::ptx::ast::Space;
+
+/// How a memory access is ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ordering {
+    /// Not at all.
+    Weak,
+    /// Through the read-only path (`ld.global.nc`).
+    NonCoherent,
+    /// `.volatile`: as relaxed at system scope, without atomicity across threads.
+    Volatile,
+    /// `.relaxed`.
+    Relaxed,
+    /// `.acquire`.
+    Acquire,
+    /// `.release`.
+    Release,
+    /// `.acq_rel`.
+    AcquireRelease,
+}
+
+/// Which threads an ordered access is ordered for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Those of the block.
+    Block,
+    /// Those of the cluster.
+    Cluster,
+    /// Those of the device.
+    Device,
+    /// All, the host's as well.
+    System,
+}
+
+/// What an access does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessKind {
+    /// Reads.
+    Load,
+    /// Writes.
+    Store,
+    /// Reads and writes at once; `true` if the old value is returned (`atom`), `false` for `red`.
+    Atomic(bool),
+    /// The read of an asynchronous copy, when it is issued.
+    CopyRead,
+    /// The write of an asynchronous copy, when it lands.
+    CopyWrite,
+}
+
+/// A memory access of a warp.
+#[derive(Debug, Clone, Copy)]
+pub struct Access<'a> {
+    /// What it does.
+    pub kind: AccessKind,
+    /// Where: `Global`, `Shared`, `Local` or `Const`.
+    pub space: Space,
+    /// How it is ordered.
+    pub ordering: Ordering,
+    /// For whom, if it is.
+    pub scope: Scope,
+    /// Bytes of each lane.
+    pub bytes: u32,
+    /// Lanes that take part.
+    pub mask: u32,
+    /// Address of each lane: of the global space, or the offset in shared or local memory.
+    pub addresses: &'a [u64; 32],
+    /// For stores: the first word that each lane writes, if the handler has it at hand.
+    pub values: Option<&'a [u32; 32]>,
+}
+
+/// Something that happens besides instructions and accesses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A block starts.
+    BlockStart {
+        /// Bytes of its shared memory.
+        shared_bytes: u32,
+    },
+    /// All lanes of a block have left.
+    BlockEnd,
+    /// Lanes arrive at a barrier of the block, to wait or (`arrive`) not to.
+    BarrierArrive {
+        /// Its number.
+        id: u32,
+        /// The lanes.
+        mask: u32,
+        /// They go on without waiting.
+        arrive_only: bool,
+    },
+    /// A barrier of the block completes; those who waited go on.
+    BarrierComplete {
+        /// Its number.
+        id: u32,
+    },
+    /// `bar.warp.sync` of these lanes completes.
+    WarpBarrier {
+        /// The lanes.
+        mask: u32,
+    },
+    /// A memory fence.
+    Fence {
+        /// Its lanes.
+        mask: u32,
+        /// For whom.
+        scope: Scope,
+        /// Sequentially consistent (`fence.sc`, `membar`).
+        sequential: bool,
+    },
+    /// `fence.proxy.async`.
+    ProxyFence {
+        /// Its lanes.
+        mask: u32,
+    },
+    /// Lanes leave the kernel.
+    Exit {
+        /// The lanes.
+        mask: u32,
+    },
+    /// Bytes of shared memory become the target of an asynchronous copy that has not landed.
+    CopyPending {
+        /// Offset in shared memory.
+        offset: u32,
+        /// Length.
+        bytes: u32,
+    },
+    /// They hold the copy now.
+    CopyLanded {
+        /// Offset in shared memory.
+        offset: u32,
+        /// Length.
+        bytes: u32,
+        /// The lane that may read them without another barrier: the one that waited.
+        lane: u32,
+    },
+    /// Lanes arrive at an `mbarrier` object (which releases what they did before).
+    MbarrierArrive {
+        /// Offset in shared memory.
+        offset: u32,
+        /// The lanes.
+        mask: u32,
+    },
+    /// Lanes saw a phase of an `mbarrier` object complete (which acquires what came before).
+    MbarrierWait {
+        /// Offset in shared memory.
+        offset: u32,
+        /// The lanes.
+        mask: u32,
+    },
+    /// `griddepcontrol.wait`.
+    DependencyWait {
+        /// The lanes.
+        mask: u32,
+    },
+}
+
+/// Where something happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Number of the block in the grid.
+    pub block: u32,
+    /// Number of the warp in the block.
+    pub warp: u32,
+    /// The instruction.
+    pub pc: u32,
+}
+
+/// Somebody who watches a launch. An error stops the launch.
+pub trait Observer: Send {
+    /// Before an instruction runs in the lanes of `mask` (guard applied).
+    fn instruction(&mut self, _place: Place, _mask: u32) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Before a memory access, bounds and alignment checked.
+    fn access(&mut self, place: Place, access: &Access<'_>) -> Result<(), Fault>;
+
+    /// Something else.
+    fn event(&mut self, place: Place, event: &Event) -> Result<(), Fault>;
+}
+
+/// The watchers of a launch.
+#[derive(Default)]
+pub struct Watch {
+    /// Whether anybody but the instruction counts watches: handlers may skip telling otherwise.
+    pub observers: Vec<Box<dyn Observer>>,
+    /// How often each instruction was issued.
+    pub issued: Vec<u64>,
+    /// In how many lanes each instruction ran.
+    pub lanes: Vec<u64>,
+    /// Whether to count.
+    pub counting: bool,
+}
+
+impl Watch {
+    /// Tells of an access.
+    #[inline(always)]
+    pub fn access(&mut self, place: Place, access: &Access<'_>) -> Result<(), Fault> {
+        self.observers.iter_mut().try_for_each(|o| o.access(place, access))
+    }
+
+    /// Tells of an event.
+    #[inline(always)]
+    pub fn event(&mut self, place: Place, event: &Event) -> Result<(), Fault> {
+        self.observers.iter_mut().try_for_each(|o| o.event(place, event))
+    }
+}

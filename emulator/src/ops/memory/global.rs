@@ -1,0 +1,255 @@
+//! Global, constant and generic memory.
+
+use super::{
+    Form, addresses, by_window, check_alignment, describe, each_lane, lanes_where, narrow, shared, tell,
+};
+use crate::{
+    machine::{AccessKind, Context, FULL, Fault, FaultKind},
+    memory::{Allocation, Kind, Miss},
+    program::{Instr, NONE},
+    ptx::ast::Space,
+};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// `ld.global`, `ld.const`: `V` elements of `E` bytes.
+pub fn load<const E: usize, const V: usize>(
+    cx: &mut Context<'_, '_>,
+    mask: u32,
+    instr: &Instr,
+) -> Result<(), Fault> {
+    let form = Form(instr.imm);
+    let addresses = addresses(cx, instr, form);
+    load_at::<E, V>(cx, mask, instr, form, &addresses)
+}
+
+/// `ld` of a generic address.
+pub fn load_generic<const E: usize, const V: usize>(
+    cx: &mut Context<'_, '_>,
+    mask: u32,
+    instr: &Instr,
+) -> Result<(), Fault> {
+    let form = Form(instr.imm);
+    let addresses = addresses(cx, instr, form);
+    by_window(cx, mask, &addresses, |cx, mask, addresses, space| match space {
+        Space::Shared => shared::load_at::<E, V>(cx, mask, instr, form, addresses),
+        Space::Local => shared::load_local_at::<E, V>(cx, mask, instr, form, addresses),
+        _ => load_at::<E, V>(cx, mask, instr, form, addresses),
+    })
+}
+
+/// `st.global`.
+pub fn store<const E: usize, const V: usize>(
+    cx: &mut Context<'_, '_>,
+    mask: u32,
+    instr: &Instr,
+) -> Result<(), Fault> {
+    let form = Form(instr.imm);
+    let addresses = addresses(cx, instr, form);
+    store_at::<E, V>(cx, mask, instr, form, &addresses)
+}
+
+/// `st` to a generic address.
+pub fn store_generic<const E: usize, const V: usize>(
+    cx: &mut Context<'_, '_>,
+    mask: u32,
+    instr: &Instr,
+) -> Result<(), Fault> {
+    let form = Form(instr.imm);
+    let addresses = addresses(cx, instr, form);
+    by_window(cx, mask, &addresses, |cx, mask, addresses, space| match space {
+        Space::Shared => shared::store_at::<E, V>(cx, mask, instr, form, addresses),
+        Space::Local => shared::store_local_at::<E, V>(cx, mask, instr, form, addresses),
+        _ => store_at::<E, V>(cx, mask, instr, form, addresses),
+    })
+}
+
+#[inline(always)]
+fn load_at<const E: usize, const V: usize>(
+    cx: &mut Context<'_, '_>,
+    mask: u32,
+    instr: &Instr,
+    form: Form,
+    addresses: &[u64; 32],
+) -> Result<(), Fault> {
+    let bytes = (E * V) as u32;
+    check_alignment(cx, mask, addresses, bytes)?;
+    let found = locate(cx, mask, addresses, bytes)?;
+    tell(cx, &describe(form, AccessKind::Load, Space::Global, mask, bytes, addresses))?;
+    match found {
+        Found::Run(allocation, first) if E >= 4 => {
+            let n = E / 4 * V;
+            let words = &cx.memory.allocations()[allocation].words()[first..first + 32 * n];
+            for v in 0..V {
+                let word = |l: usize, half: usize| words[l * n + v * (E / 4) + half].load(Relaxed);
+                let low = std::array::from_fn(|l| word(l, 0));
+                let high = if E == 8 { std::array::from_fn(|l| word(l, 1)) } else { [0; 32] };
+                narrow::write::<E>(cx.registers, instr.r[v], mask, form, &low, &high);
+            }
+        }
+        _ => {
+            for v in 0..V {
+                let (mut low, mut high) = ([0; 32], [0; 32]);
+                for l in each_lane(mask) {
+                    let allocation = found.allocation(cx, addresses[l]);
+                    let offset = (addresses[l] - allocation.base) as usize + v * E;
+                    let words = allocation.words();
+                    low[l] = words[offset / 4].load(Relaxed) >> (8 * (offset % 4));
+                    if E == 8 {
+                        high[l] = words[offset / 4 + 1].load(Relaxed);
+                    }
+                }
+                narrow::write::<E>(cx.registers, instr.r[v], mask, form, &low, &high);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn store_at<const E: usize, const V: usize>(
+    cx: &mut Context<'_, '_>,
+    mask: u32,
+    instr: &Instr,
+    form: Form,
+    addresses: &[u64; 32],
+) -> Result<(), Fault> {
+    let bytes = (E * V) as u32;
+    check_alignment(cx, mask, addresses, bytes)?;
+    let found = locate(cx, mask, addresses, bytes)?;
+    let values: [_; V] = std::array::from_fn(|v| match instr.r[v] {
+        NONE => ([0; 32], [0; 32]),
+        r => narrow::read::<E>(cx.registers, r, form),
+    });
+    let mut access = describe(form, AccessKind::Store, Space::Global, mask, bytes, addresses);
+    access.values = Some(&values[0].0);
+    tell(cx, &access)?;
+    for l in each_lane(mask) {
+        let allocation = found.allocation(cx, addresses[l]);
+        if allocation.kind == Kind::Constant {
+            return Err(cx.fault(
+                FaultKind::IllegalAddress,
+                1 << l,
+                format!("store to constant memory at {:#x}", addresses[l]),
+            ));
+        }
+        for v in 0..V {
+            let offset = (addresses[l] - allocation.base) as usize + v * E;
+            store_element::<E>(allocation.words(), offset, values[v].0[l], values[v].1[l]);
+        }
+    }
+    Ok(())
+}
+
+/// Stores one element; of words that it fills only in part, the other bytes stay as other threads leave them.
+#[inline(always)]
+fn store_element<const E: usize>(words: &[AtomicU32], offset: usize, low: u32, high: u32) {
+    let word = &words[offset / 4];
+    match E {
+        8 => {
+            word.store(low, Relaxed);
+            words[offset / 4 + 1].store(high, Relaxed);
+        }
+        4 => word.store(low, Relaxed),
+        _ => {
+            let (shift, bits) = (8 * (offset % 4), (1u32 << (8 * E)) - 1);
+            // The closure never declines, so this cannot fail.
+            let _ = word
+                .fetch_update(Relaxed, Relaxed, |old| Some(old & !(bits << shift) | (low & bits) << shift));
+        }
+    }
+}
+
+/// Where the lanes of an access were found.
+#[derive(Clone, Copy)]
+pub enum Found {
+    /// All lanes, one after another without gaps: in this allocation, from this word on.
+    Run(usize, usize),
+    /// All in this allocation.
+    One(usize),
+    /// In several.
+    Many,
+}
+
+impl Found {
+    /// The allocation of the lane with this address.
+    #[inline(always)]
+    pub fn allocation<'a>(self, cx: &Context<'a, '_>, address: u64) -> &'a Allocation {
+        match self {
+            Found::Run(i, _) | Found::One(i) => &cx.memory.allocations()[i],
+            Found::Many => match cx.memory.range(address, 1) {
+                Some(allocation) => allocation,
+                None => unreachable!("`locate` found it"),
+            },
+        }
+    }
+}
+
+/// Finds the allocations of an access; a fault if a lane is outside of all.
+#[inline(always)]
+pub fn locate(
+    cx: &mut Context<'_, '_>,
+    mask: u32,
+    addresses: &[u64; 32],
+    bytes: u32,
+) -> Result<Found, Fault> {
+    let first = addresses[0];
+    if mask == FULL {
+        let mut gaps = 0;
+        for l in 0..32 {
+            gaps |= addresses[l] ^ first.wrapping_add(l as u64 * u64::from(bytes));
+        }
+        if gaps == 0
+            && let Some(i) = cx.memory.find(first, cx.warp.hint)
+        {
+            let allocation = &cx.memory.allocations()[i];
+            if allocation.contains(first, 32 * u64::from(bytes)) {
+                cx.warp.hint = i;
+                return Ok(Found::Run(i, ((first - allocation.base) / 4) as usize));
+            }
+        }
+    }
+    locate_apart(cx, mask, addresses, bytes)
+}
+
+#[inline(never)]
+fn locate_apart(
+    cx: &mut Context<'_, '_>,
+    mask: u32,
+    addresses: &[u64; 32],
+    bytes: u32,
+) -> Result<Found, Fault> {
+    let (mut low, mut high) = (u64::MAX, 0);
+    for l in each_lane(mask) {
+        low = low.min(addresses[l]);
+        high = high.max(addresses[l]);
+    }
+    if let Some(i) = cx.memory.find(low, cx.warp.hint)
+        && cx.memory.allocations()[i].contains(low, (high - low).saturating_add(u64::from(bytes)))
+    {
+        cx.warp.hint = i;
+        return Ok(Found::One(i));
+    }
+    match lanes_where(mask, addresses, |a| cx.memory.range(a, u64::from(bytes)).is_none()) {
+        0 => Ok(Found::Many),
+        outside => Err(outside_fault(cx, outside, addresses, bytes)),
+    }
+}
+
+/// The fault of an access outside of all allocations.
+pub fn outside_fault(cx: &Context<'_, '_>, outside: u32, addresses: &[u64; 32], bytes: u32) -> Fault {
+    let address = addresses[outside.trailing_zeros() as usize];
+    let near = match cx.memory.explain(address) {
+        Miss::Null => "in the null page".to_string(),
+        Miss::Freed(base, len) => format!("in memory freed before: {len} bytes at {base:#x}"),
+        Miss::Past(by, base, len) => {
+            format!("{by} bytes past the end of an allocation of {len} bytes at {base:#x}")
+        }
+        Miss::Before(by, base, len) => format!("{by} bytes before an allocation of {len} bytes at {base:#x}"),
+        Miss::Nowhere => "far from every allocation".to_string(),
+    };
+    cx.fault(
+        FaultKind::IllegalAddress,
+        outside,
+        format!("access of {bytes} bytes at {address:#x} out of bounds: {near}"),
+    )
+}

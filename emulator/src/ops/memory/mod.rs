@@ -1,0 +1,122 @@
+//! Loads and stores: `ld`, `ldu`, `st` in every space, width and cache form.
+//!
+//! Operands: the values are `r[0]` to `r[7]`, the address is `r[8]`. The form is in the immediate, see [`Form`].
+
+mod form;
+mod global;
+mod lower;
+mod narrow;
+mod shared;
+mod uniform;
+
+pub use form::Form;
+pub use lower::{lower, place_address};
+
+use crate::{
+    machine::{Access, AccessKind, Context, Fault, FaultKind, Ordering},
+    memory::{Window, window_of},
+    program::Instr,
+    ptx::ast::Space,
+};
+
+/// Where the address of a load or store stands in [`Instr::r`].
+pub const ADDRESS: usize = 8;
+
+/// The address of each lane.
+#[inline(always)]
+pub fn addresses(cx: &Context<'_, '_>, instr: &Instr, form: Form) -> [u64; 32] {
+    let offset = form.offset();
+    if form.wide_address() {
+        cx.registers.double(instr.r[ADDRESS]).map(|a| a.wrapping_add_signed(offset))
+    } else {
+        cx.registers.single(instr.r[ADDRESS]).map(|a| u64::from(a.wrapping_add(offset as u32)))
+    }
+}
+
+/// The lanes of `mask` whose value satisfies `test`.
+#[inline(always)]
+pub fn lanes_where<T: Copy>(mask: u32, values: &[T; 32], test: impl Fn(T) -> bool) -> u32 {
+    let mut found = 0;
+    for lane in 0..32 {
+        found |= u32::from(test(values[lane])) << lane;
+    }
+    found & mask
+}
+
+/// The numbers of the lanes of `mask`.
+#[inline(always)]
+pub fn each_lane(mask: u32) -> impl Iterator<Item = usize> {
+    let mut rest = mask;
+    std::iter::from_fn(move || {
+        let lane = rest.trailing_zeros() as usize;
+        (rest != 0).then(|| {
+            rest &= rest - 1;
+            lane
+        })
+    })
+}
+
+/// Demands that every address is a multiple of `bytes`.
+#[inline(always)]
+pub fn check_alignment(
+    cx: &Context<'_, '_>,
+    mask: u32,
+    addresses: &[u64; 32],
+    bytes: u32,
+) -> Result<(), Fault> {
+    let wrong = lanes_where(mask, addresses, |a| a & u64::from(bytes - 1) != 0);
+    if wrong == 0 {
+        return Ok(());
+    }
+    let address = addresses[wrong.trailing_zeros() as usize];
+    Err(cx.fault(
+        FaultKind::MisalignedAddress,
+        wrong,
+        format!("address {address:#x} is not a multiple of {bytes}"),
+    ))
+}
+
+/// Tells the watchers of an access.
+#[inline(always)]
+pub fn tell(cx: &mut Context<'_, '_>, access: &Access<'_>) -> Result<(), Fault> {
+    let place = crate::machine::WatchPlace { block: cx.block.number, warp: cx.warp.index, pc: cx.pc };
+    cx.watch.access(place, access)
+}
+
+/// Splits the lanes of a generic access by what they point into, and runs the part of each space.
+#[inline(always)]
+pub fn by_window(
+    cx: &mut Context<'_, '_>,
+    mask: u32,
+    addresses: &[u64; 32],
+    mut run: impl FnMut(&mut Context<'_, '_>, u32, &[u64; 32], Space) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let shared = lanes_where(mask, addresses, |a| matches!(window_of(a), Window::Shared(_)));
+    let local = lanes_where(mask, addresses, |a| matches!(window_of(a), Window::Local(_)));
+    let offsets = || addresses.map(|a| a & (crate::memory::WINDOW_SIZE - 1));
+    if shared != 0 {
+        run(cx, shared, &offsets(), Space::Shared)?;
+    }
+    if local != 0 {
+        run(cx, local, &offsets(), Space::Local)?;
+    }
+    match mask & !shared & !local {
+        0 => Ok(()),
+        global => run(cx, global, addresses, Space::Global),
+    }
+}
+
+/// The description of an access for the watchers.
+#[inline(always)]
+pub fn describe(
+    form: Form,
+    kind: AccessKind,
+    space: Space,
+    mask: u32,
+    bytes: u32,
+    addresses: &[u64; 32],
+) -> Access<'_> {
+    let ordering = form.ordering();
+    debug_assert!(kind != AccessKind::Store || ordering != Ordering::NonCoherent, "st.nc does not exist");
+    Access { kind, space, ordering, scope: form.scope(), bytes, mask, addresses, values: None }
+}

@@ -1,0 +1,39 @@
+//! The instructions: a module for each family, which lowers its opcodes and holds their handlers.
+//!
+//! Lowering checks every modifier and the type of every operand, and picks a handler; what a family does not know it refuses. A
+//! handler of pure arithmetic is made by [`lanes`] from a function on single values (see [`crate::numeric`]); others get a
+//! [`crate::machine::Context`].
+
+mod barrier;
+mod compare;
+mod control;
+mod copy;
+mod float;
+mod integer;
+mod lanes;
+pub mod memory;
+mod moves;
+mod special;
+
+pub use copy::{Copies, Transfers, leave};
+
+use crate::program::Builder;
+
+/// The flag of the call of a function that the emulator supplies.
+pub const BUILTIN_CALL: u8 = 0xC0;
+
+/// Lowers one instruction.
+pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
+    match b.source.opcode.as_str() {
+        "add" | "sub" | "mul" | "mad" | "fma" => match b.source.modifiers.last().map(String::as_str) {
+            Some("f32") => float::lower(b),
+            _ => integer::lower(b),
+        },
+        "setp" => compare::lower(b),
+        "mov" | "cvta" => moves::lower(b),
+        "ld" | "ldu" | "st" => memory::lower(b),
+        "bra" | "brx" | "call" | "ret" | "exit" | "trap" => control::lower(b),
+        "bar" | "barrier" => barrier::lower(b),
+        _ => Err("unknown instruction".into()),
+    }
+}

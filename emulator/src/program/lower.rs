@@ -1,0 +1,442 @@
+//! From the syntax tree to executable instructions, one function at a time.
+
+use super::{
+    Access, Builder, Control, Exec, Instr, Use, Width, allocate,
+    layout::{CallSite, Function, Line, Parameter, Program, align_up},
+};
+use crate::{
+    isa::Isa,
+    memory::{FUNCTION_BASE, GlobalMemory, Kind},
+    ops,
+    ptx::{
+        Error,
+        ast::{self, Init, Operand, RegId, Space, Type},
+    },
+};
+use std::{collections::HashMap, sync::Arc};
+
+/// What lowering needs to know of the machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Versions of handlers to pick.
+    pub isa: Isa,
+    /// Errors within the documented bounds for approximate instructions, from this seed; without it they round to nearest.
+    pub jitter: Option<u64>,
+    /// Compute capability of the device, 90 for 9.0.
+    pub arch: u32,
+}
+
+/// Where a symbol lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// At this address of the global space (`.global` and `.const` variables, functions).
+    Address(u64),
+    /// At this offset of the block's shared memory.
+    Shared(u32),
+    /// At this offset of the function's frame in local memory (`.local` variables, `.param` variables of calls).
+    Frame(u32),
+    /// At this offset of the kernel's parameters.
+    Kernel(u32),
+}
+
+/// A function being lowered, and what the module knows.
+pub struct FunctionScope {
+    /// Symbols of the module and of the function.
+    pub places: HashMap<String, Place>,
+    /// Numbers of the module's functions.
+    pub functions: HashMap<String, usize>,
+    /// Compute capability that the module was compiled for.
+    pub target: u32,
+    /// Compute capability of the device.
+    pub arch: u32,
+    /// Errors within the documented bounds for approximate instructions, from this seed; without it they round to nearest.
+    pub jitter: Option<u64>,
+    /// Labels, `.branchtargets` and prototypes of the function.
+    pub labels: HashMap<String, usize>,
+    /// Lists of branch targets by label.
+    pub targets: HashMap<String, Vec<String>>,
+    /// Prototypes of indirect calls.
+    pub prototypes: HashMap<String, (Vec<ast::Variable>, Vec<ast::Variable>)>,
+    /// Sizes of the function's `.param` variables.
+    pub param_sizes: HashMap<String, u32>,
+    /// Whether the function is a kernel.
+    pub entry: bool,
+    /// Tables of `brx.idx`, as indices into the function's syntax tree.
+    pub tables: Vec<Vec<u32>>,
+    /// Calls.
+    pub calls: Vec<CallSite>,
+    /// Register lists of large instructions, as virtual registers.
+    pub lists: Vec<Vec<u16>>,
+    pub(super) registers: Vec<ast::Register>,
+    pub(super) constants: HashMap<(u64, Width), u32>,
+    pub(super) drafts: Vec<Draft>,
+}
+
+/// An instruction whose registers are not allocated yet.
+pub(super) struct Draft {
+    pub instr: Instr,
+    pub uses: Vec<Use>,
+    pub line: Line,
+}
+
+impl FunctionScope {
+    /// The type of a register.
+    pub fn register_type(&self, id: RegId) -> Type {
+        self.registers[id.0 as usize].ty
+    }
+
+    /// The name of a register.
+    pub fn register_name(&self, id: RegId) -> &str {
+        &self.registers[id.0 as usize].name
+    }
+
+    /// A new register for a value between two instructions of one lowering.
+    pub fn temporary(&mut self, ty: Type) -> Operand {
+        let id = RegId(self.registers.len() as u32);
+        self.registers.push(ast::Register { name: format!("temporary {}", id.0), ty });
+        Operand::Register(id)
+    }
+
+    /// The bits of a constant operand as a value of type `ty`.
+    pub fn constant(&self, operand: &Operand, ty: Type) -> Result<u64, String> {
+        let mask = |bits: u64| if ty.size() >= 8 { bits } else { bits & ((1 << (8 * ty.size())) - 1) };
+        match operand {
+            Operand::Integer(_) if matches!(ty, Type::F32 | Type::F64) => {
+                Err(format!("operand {operand:?} is an integer, expected {ty:?}"))
+            }
+            Operand::Integer(v) => Ok(mask(*v as u64)),
+            Operand::F32(bits) if ty == Type::F64 => Ok(f64::from(f32::from_bits(*bits)).to_bits()),
+            Operand::F32(bits) => Ok(mask(u64::from(*bits))),
+            Operand::F64(bits) if ty == Type::F32 => Ok(u64::from((f64::from_bits(*bits) as f32).to_bits())),
+            Operand::F64(bits) if ty.size() == 8 => Ok(*bits),
+            Operand::Symbol(name, offset) => self.symbol(name, *offset),
+            other => Err(format!("operand {other:?} is not a register or a constant of type {ty:?}")),
+        }
+    }
+
+    fn symbol(&self, name: &str, offset: i64) -> Result<u64, String> {
+        if let Some(&f) = self.functions.get(name) {
+            return Ok(FUNCTION_BASE + f as u64);
+        }
+        match self.places.get(name) {
+            Some(Place::Address(a)) => Ok(a.wrapping_add_signed(offset)),
+            Some(Place::Shared(a) | Place::Kernel(a)) => Ok(u64::from(*a).wrapping_add_signed(offset)),
+            Some(Place::Frame(_)) => {
+                Err(format!("the address of {name} in local memory can be taken by mov only"))
+            }
+            None => Err(format!("unknown name {name}")),
+        }
+    }
+
+    /// The virtual register that holds a constant.
+    pub fn constant_register(&mut self, bits: u64, width: Width) -> u32 {
+        let next = self.registers.len() as u32;
+        let id = *self.constants.entry((bits, width)).or_insert(next);
+        if id == next {
+            let ty = match width {
+                Width::Predicate => Type::Pred,
+                Width::Single => Type::B32,
+                Width::Double => Type::B64,
+            };
+            self.registers.push(ast::Register { name: format!("constant {bits}"), ty });
+        }
+        id
+    }
+
+    /// The index of a label in the syntax tree.
+    pub fn label(&self, name: &str) -> Result<usize, String> {
+        self.labels.get(name).copied().ok_or_else(|| format!("unknown label {name}"))
+    }
+
+    pub(super) fn push(&mut self, instr: Instr, uses: Vec<Use>, source: &ast::Instruction) {
+        self.drafts.push(Draft { instr, uses, line: Line { ptx: source.line, source: source.location } });
+    }
+}
+
+impl Program {
+    /// Lowers a module, with its variables allocated in `memory`.
+    pub fn load(module: &ast::Module, memory: &mut GlobalMemory, options: Options) -> Result<Program, Error> {
+        let mut program = Program::empty(module);
+        let mut places = program.place_variables(module, memory)?;
+        for (i, f) in module.functions.iter().filter(|f| !f.code.is_empty()).enumerate() {
+            program.names.insert(f.name.clone(), i);
+        }
+        let shared = place_shared(module, &mut places);
+        program.initialise(module, memory)?;
+        for f in module.functions.iter().filter(|f| !f.code.is_empty()) {
+            program.lower_function(module, f, &places, shared, options)?;
+        }
+        Ok(program)
+    }
+
+    fn place_variables(
+        &mut self,
+        module: &ast::Module,
+        memory: &mut GlobalMemory,
+    ) -> Result<HashMap<String, Place>, Error> {
+        let mut places = HashMap::new();
+        for v in &module.variables {
+            let kind = match v.space {
+                Space::Global => Kind::Variable,
+                Space::Const => Kind::Constant,
+                _ => continue,
+            };
+            if v.external {
+                return Err(error_at(
+                    module,
+                    v.line,
+                    format!("variable {} is external: linking of modules is not supported", v.name),
+                ));
+            }
+            let allocation = memory.allocate(v.size.max(1) as u64, kind).ok_or_else(|| {
+                error_at(module, v.line, format!("no device memory left for {} of {} bytes", v.name, v.size))
+            })?;
+            self.variables.insert(v.name.clone(), (allocation.base, v.size as u64));
+            places.insert(v.name.clone(), Place::Address(allocation.base));
+        }
+        Ok(places)
+    }
+
+    /// Writes the initial values of variables.
+    fn initialise(&self, module: &ast::Module, memory: &GlobalMemory) -> Result<(), Error> {
+        for v in &module.variables {
+            let Some(&(base, size)) = self.variables.get(&v.name) else { continue };
+            let Some(allocation) = memory.range(base, size) else { continue };
+            for (offset, init) in &v.init {
+                let bytes = match init {
+                    Init::Bytes(bytes) => bytes.clone(),
+                    Init::Symbol { name, offset, .. } => {
+                        let function = self.names.get(name).map(|&f| FUNCTION_BASE + f as u64);
+                        let address = function.or_else(|| self.variables.get(name).map(|&(base, _)| base));
+                        let address = address
+                            .ok_or_else(|| error_at(module, v.line, format!("unknown name {name}")))?;
+                        let address = address.wrapping_add_signed(*offset).to_le_bytes();
+                        address[..v.ty.size().min(8)].to_vec()
+                    }
+                };
+                if (*offset + bytes.len()) as u64 > size {
+                    return Err(error_at(
+                        module,
+                        v.line,
+                        format!("initial value of {} is longer than its {size} bytes", v.name),
+                    ));
+                }
+                allocation.write(base + *offset as u64, &bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn lower_function(
+        &mut self,
+        module: &ast::Module,
+        f: &ast::Function,
+        places: &HashMap<String, Place>,
+        shared: (u32, u32),
+        options: Options,
+    ) -> Result<(), Error> {
+        let mut layout = Function {
+            name: f.name.clone(),
+            entry: f.entry,
+            start: self.code.len() as u32,
+            ..Function::default()
+        };
+        (layout.shared, layout.shared_align) = shared;
+        let mut scope = self.scope(module, f, places, &mut layout, options)?;
+        let mut starts = Vec::with_capacity(f.code.len() + 1);
+        for source in &f.code {
+            starts.push(scope.drafts.len() as u32);
+            let mut builder = Builder::new(source, &mut scope, options.isa);
+            ops::lower(&mut builder).map_err(|message| {
+                let spelling =
+                    [std::slice::from_ref(&source.opcode), &source.modifiers[..]].concat().join(".");
+                error_at(module, source.line, format!("{spelling}: {message}"))
+            })?;
+        }
+        starts.push(scope.drafts.len() as u32);
+        // Falling off the end leaves the function.
+        scope.drafts.push(Draft {
+            instr: Instr::new(Exec::Control(Control::Return)),
+            uses: Vec::new(),
+            line: Line { ptx: f.code.last().map_or(f.line, |i| i.line), source: None },
+        });
+        resolve_branches(&mut scope, &starts, self.tables.len());
+        allocate::registers(&mut scope, self.tables.len(), &mut layout)
+            .map_err(|message| error_at(module, f.line, format!("function {}: {message}", f.name)))?;
+        self.append(scope, layout);
+        Ok(())
+    }
+
+    /// Adds a lowered function to the code of the module.
+    fn append(&mut self, scope: FunctionScope, mut layout: Function) {
+        let (start, calls, lists) = (layout.start, self.calls.len() as i64, self.lists.len() as i64);
+        for mut draft in scope.drafts {
+            match draft.instr.exec {
+                Exec::Control(Control::Branch) => draft.instr.imm += i64::from(start),
+                Exec::Control(Control::Call | Control::CallIndirect) => draft.instr.imm += calls,
+                _ if draft.uses.iter().any(|u| u.at >= Use::LIST) => draft.instr.imm += lists,
+                _ if draft.instr.flags == ops::BUILTIN_CALL => draft.instr.imm += calls,
+                _ => {}
+            }
+            self.code.push(draft.instr);
+            self.uses.push(draft.uses);
+            self.lines.push(draft.line);
+        }
+        layout.end = self.code.len() as u32;
+        self.tables.extend(scope.tables.into_iter().map(|t| t.into_iter().map(|pc| pc + start).collect()));
+        self.calls.extend(scope.calls);
+        self.lists.extend(scope.lists);
+        self.functions.push(layout);
+    }
+
+    fn scope(
+        &self,
+        module: &ast::Module,
+        f: &ast::Function,
+        places: &HashMap<String, Place>,
+        layout: &mut Function,
+        options: Options,
+    ) -> Result<FunctionScope, Error> {
+        let mut places = places.clone();
+        place_parameters(f, layout, &mut places);
+        let mut param_sizes = HashMap::new();
+        for v in &f.variables {
+            let end = |offset: u32| u64::from(offset) + v.size as u64;
+            match v.space {
+                Space::Shared => {
+                    let offset = align_up(layout.shared, v.align);
+                    layout.shared = checked(module, v, end(offset))?;
+                    layout.shared_align = layout.shared_align.max(v.align as u32);
+                    places.insert(v.name.clone(), Place::Shared(offset));
+                }
+                Space::Local | Space::Param => {
+                    let offset = align_up(layout.local, v.align.max(4));
+                    layout.local = checked(module, v, end(offset))?;
+                    places.insert(v.name.clone(), Place::Frame(offset));
+                    param_sizes.insert(v.name.clone(), v.size as u32);
+                }
+                other => {
+                    return Err(error_at(
+                        module,
+                        v.line,
+                        format!("variable {} in {other:?} inside a function", v.name),
+                    ));
+                }
+            }
+        }
+        layout.local = align_up(layout.local, 16);
+        // Dynamic shared memory begins after the static, at the largest alignment of either.
+        let dynamic = || module.variables.iter().filter(|v| v.space == Space::Shared && v.size == 0);
+        layout.shared_align = dynamic().map(|v| v.align as u32).fold(layout.shared_align, u32::max);
+        for v in dynamic() {
+            places.insert(v.name.clone(), Place::Shared(layout.dynamic_shared()));
+        }
+        directives(f, layout);
+        Ok(FunctionScope {
+            places,
+            functions: self.names.clone(),
+            target: module.target.0,
+            arch: options.arch,
+            jitter: options.jitter,
+            labels: f.labels.clone(),
+            targets: f.targets.clone(),
+            prototypes: f.prototypes.clone(),
+            param_sizes,
+            entry: f.entry,
+            tables: Vec::new(),
+            calls: Vec::new(),
+            lists: Vec::new(),
+            registers: f.registers.clone(),
+            constants: HashMap::new(),
+            drafts: Vec::new(),
+        })
+    }
+
+    fn empty(module: &ast::Module) -> Program {
+        Program {
+            code: Vec::new(),
+            uses: Vec::new(),
+            lines: Vec::new(),
+            functions: Vec::new(),
+            names: HashMap::new(),
+            variables: HashMap::new(),
+            tables: Vec::new(),
+            calls: Vec::new(),
+            lists: Vec::new(),
+            text: Arc::new(module.lines.clone()),
+            files: module.files.clone(),
+            target: module.target.0,
+            version: module.version.0 * 10 + module.version.1,
+        }
+    }
+}
+
+/// Static shared variables at module scope come first: (bytes, alignment).
+fn place_shared(module: &ast::Module, places: &mut HashMap<String, Place>) -> (u32, u32) {
+    let (mut bytes, mut align) = (0, 16);
+    for v in module.variables.iter().filter(|v| v.space == Space::Shared && v.size > 0) {
+        let offset = align_up(bytes, v.align);
+        places.insert(v.name.clone(), Place::Shared(offset));
+        (bytes, align) = (offset.saturating_add(v.size as u32), align.max(v.align as u32));
+    }
+    (bytes, align)
+}
+
+fn place_parameters(f: &ast::Function, layout: &mut Function, places: &mut HashMap<String, Place>) {
+    let mut place = |v: &ast::Variable, offset: &mut u32| {
+        let at = align_up(*offset, if f.entry { v.align } else { v.align.max(4) });
+        *offset = at + v.size as u32;
+        places.insert(v.name.clone(), if f.entry { Place::Kernel(at) } else { Place::Frame(at) });
+        Parameter { name: v.name.clone(), offset: at, size: v.size as u32 }
+    };
+    let mut offset = 0;
+    layout.returns = f.returns.iter().map(|v| place(v, &mut offset)).collect();
+    layout.params = f.params.iter().map(|v| place(v, &mut offset)).collect();
+    if f.entry { layout.param_bytes = offset } else { layout.local = offset }
+}
+
+fn checked(module: &ast::Module, v: &ast::Variable, end: u64) -> Result<u32, Error> {
+    // Both windows are 16 MiB.
+    u32::try_from(end).ok().filter(|&end| end < 1 << 24).ok_or_else(|| {
+        error_at(module, v.line, format!("variable {} of {} bytes does not fit its space", v.name, v.size))
+    })
+}
+
+fn directives(f: &ast::Function, layout: &mut Function) {
+    for (name, values) in &f.directives {
+        let first = values.first().copied();
+        let triple =
+            || [first.unwrap_or(1), values.get(1).copied().unwrap_or(1), values.get(2).copied().unwrap_or(1)];
+        match name.as_str() {
+            "maxntid" => layout.max_threads = Some(triple()),
+            "reqntid" => (layout.max_threads, layout.exact_threads) = (Some(triple()), true),
+            "minnctapersm" => layout.min_blocks = first,
+            "maxnreg" => layout.max_registers = first,
+            _ => {}
+        }
+    }
+}
+
+/// Turns targets that are indices into the syntax tree into indices into the drafts.
+fn resolve_branches(scope: &mut FunctionScope, starts: &[u32], tables_before: usize) {
+    for draft in &mut scope.drafts {
+        match draft.instr.exec {
+            Exec::Control(Control::Branch) => draft.instr.imm = i64::from(starts[draft.instr.imm as usize]),
+            Exec::Control(Control::BranchTable) => draft.instr.imm += tables_before as i64,
+            _ => {}
+        }
+    }
+    for target in scope.tables.iter_mut().flatten() {
+        *target = starts[*target as usize];
+    }
+}
+
+/// Whether an access reads.
+pub(super) fn reads(access: Access) -> bool {
+    access != Access::Write
+}
+
+fn error_at(module: &ast::Module, line: u32, message: String) -> Error {
+    let text = module.lines.get((line as usize).wrapping_sub(1)).cloned().unwrap_or_default();
+    Error { line, text, message }
+}
