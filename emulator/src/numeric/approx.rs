@@ -11,8 +11,8 @@ use super::{Approx, Round, bf16, half, single};
 /// The result's error bound, as the ISA states it.
 #[derive(Clone, Copy)]
 enum Bound {
-    /// Units in the last place, counted from the nearest value: this many steps either way.
-    Steps(i32),
+    /// Two units in the last place that the exact value has.
+    TwoUlp,
     /// The neighbour on the other side of the exact value.
     Faithful,
     /// Relative to the exact value.
@@ -49,7 +49,8 @@ fn settle(exact: f64, approx: Approx, function: u64, input: u64, bound: Bound) -
     }
     let share = share(seed, function, input);
     match bound {
-        Bound::Steps(n) => step(near, ((share * f64::from(n + 1)) as i32).clamp(-n, n)),
+        // Rounding adds half a unit, or one where the sum reaches the next power of two.
+        Bound::TwoUlp => ((exact + share * ulp(exact)) as f32).clamp(f32::MIN, f32::MAX),
         Bound::Faithful if share < 0.0 || f64::from(near) == exact => near,
         Bound::Faithful => step(near, if f64::from(near).abs() < exact.abs() { 1 } else { -1 }),
         Bound::Relative(bound) => (exact + exact * share * bound) as f32,
@@ -57,7 +58,14 @@ fn settle(exact: f64, approx: Approx, function: u64, input: u64, bound: Bound) -
     }
 }
 
-/// `x` moved by `n` values away from zero, stopping at zero and at the largest finite one.
+/// The distance between the f32 around `x`.
+#[inline]
+fn ulp(x: f64) -> f64 {
+    const LEAST: f64 = f32::from_bits(1) as f64;
+    (f64::from_bits(x.to_bits() & 0x7ff0_0000_0000_0000) * pow2(23)).max(LEAST)
+}
+
+/// The next f32 away from zero, or the one before, stopping at zero and at the largest finite one.
 #[inline]
 fn step(x: f32, n: i32) -> f32 {
     let magnitude = (x.to_bits() & 0x7fff_ffff).saturating_add_signed(n).min(0x7f7f_ffff);
@@ -70,7 +78,7 @@ pub fn ex2(x: f32, approx: Approx) -> f32 {
     if single::ftz(x) == 0.0 {
         return 1.0;
     }
-    settle(f64::from(x).exp2(), approx, 1, u64::from(x.to_bits()), Bound::Steps(1))
+    settle(f64::from(x).exp2(), approx, 1, u64::from(x.to_bits()), Bound::TwoUlp)
 }
 
 /// `lg2.approx.f32`: log2(x), within 2^-22 absolutely for x in (0.5, 2), relatively elsewhere. Zeros give -Inf, what is less NaN.
@@ -167,52 +175,58 @@ pub fn div_full(a: f32, b: f32, approx: Approx) -> f32 {
 fn quotient(a: f32, b: f32, approx: Approx, function: u64) -> f32 {
     // f64 has more than 2 * 24 + 2 bits, so rounding its quotient once more gives the correctly rounded one.
     let input = u64::from(a.to_bits()) << 32 | u64::from(b.to_bits());
-    settle(f64::from(a) / f64::from(b), approx, function, input, Bound::Steps(1))
+    settle(f64::from(a) / f64::from(b), approx, function, input, Bound::TwoUlp)
 }
 
 /// `ex2.approx.f16`: within 2^-9.9 relatively where the result is normal, one step where it is subnormal.
 #[inline]
 pub fn ex2_f16(x: u16, approx: Approx) -> u16 {
     const BOUND: f64 = 1.046_653_7e-3;
-    let exact = half::to_f64(x).exp2();
-    let moved = moved16(exact, approx, 11, x, BOUND - pow2(11), pow2(14), pow2(25));
-    half::from_f64(moved, Round::Rn)
+    let size = |exact: f64| if exact < pow2(14) { pow2(25) } else { exact * (BOUND - pow2(11)) };
+    settle16::<{ half::INF }>(half::to_f64(x).exp2(), approx, (11, x), size, half::from_f64)
 }
 
 /// `ex2.approx.ftz.bf16`: within 2^-7 relatively; subnormal inputs give 1, subnormal results zero.
 #[inline]
 pub fn ex2_ftz_bf16(x: u16, approx: Approx) -> u16 {
     let exact = bf16::to_f64(bf16::ftz(x)).exp2();
-    let moved = moved16(exact, approx, 12, x, pow2(8), 0.0, 0.0);
-    bf16::ftz(bf16::from_f64(moved, Round::Rn))
+    bf16::ftz(settle16::<{ bf16::INF }>(exact, approx, (12, x), |exact| exact * pow2(8), bf16::from_f64))
 }
 
 /// `tanh.approx.f16`: within 2^-10.987 absolutely; the jitter is that share of the result, which keeps its sign.
 #[inline]
 pub fn tanh_f16(x: u16, approx: Approx) -> u16 {
     const BOUND: f64 = 4.927_009e-4;
-    let exact = half::to_f64(x).tanh();
-    let moved = moved16(exact, approx, 13, x, BOUND - pow2(12), 0.0, 0.0);
-    half::from_f64(moved.clamp(-1.0, 1.0), Round::Rn)
+    let size = |exact: f64| exact * (BOUND - pow2(12));
+    let encode = |x: f64, round| half::from_f64(x.clamp(-1.0, 1.0), round);
+    settle16::<{ half::INF }>(half::to_f64(x).tanh(), approx, (13, x), size, encode)
 }
 
 /// `tanh.approx.bf16`: within 2^-8 absolutely; the jitter is that share of the result, which keeps its sign.
 #[inline]
 pub fn tanh_bf16(x: u16, approx: Approx) -> u16 {
-    let exact = bf16::to_f64(x).tanh();
-    let moved = moved16(exact, approx, 14, x, pow2(8) - pow2(9), 0.0, 0.0);
-    bf16::from_f64(moved.clamp(-1.0, 1.0), Round::Rn)
+    let encode = |x: f64, round| bf16::from_f64(x.clamp(-1.0, 1.0), round);
+    let size = |exact: f64| exact * (pow2(8) - pow2(9));
+    settle16::<{ bf16::INF }>(bf16::to_f64(x).tanh(), approx, (14, x), size, encode)
 }
 
-/// `exact` moved by a share of itself, or below `least` by a share of `small`. Zeros, 1, -1, infinities and NaN stay.
+/// `exact` in 16 bits: nearest, or moved by up to `size`. Zeros, 1, -1, infinities and NaN stay, and nothing becomes infinite.
 #[inline]
-fn moved16(exact: f64, approx: Approx, function: u64, x: u16, relative: f64, least: f64, small: f64) -> f64 {
-    let Approx::Jitter(seed) = approx else { return exact };
-    if exact == 0.0 || exact.abs() == 1.0 || !exact.is_finite() {
-        return exact;
+fn settle16<const INF: u16>(
+    exact: f64,
+    approx: Approx,
+    (function, input): (u64, u16),
+    size: impl Fn(f64) -> f64,
+    encode: impl Fn(f64, Round) -> u16,
+) -> u16 {
+    let near = encode(exact, Round::Rn);
+    let Approx::Jitter(seed) = approx else { return near };
+    if near & 0x7fff >= INF || exact == 0.0 || exact.abs() == 1.0 {
+        return near;
     }
-    let share = share(seed, function, u64::from(x));
-    exact + share * if exact.abs() < least { small } else { exact * relative }
+    let share = share(seed, function, u64::from(input));
+    let moved = encode(exact + share * size(exact), Round::Rn);
+    if moved & 0x7fff == INF { near } else { moved }
 }
 
 /// `rcp.approx.ftz.f64`: of the upper 32 bits of `x`, an upper half with 20 bits of fraction over a zero lower half. The ISA
