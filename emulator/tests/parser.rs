@@ -1,7 +1,15 @@
-//! What the PTX parser makes of modules written by hand: one test per form.
+//! What the PTX parser makes of modules written by hand: one test per form. What it refuses, what it makes of the output of
+//! nvcc and what it does with random text is in the files of `parser/`.
 
 use cuda_emulator::ptx::ast::{Function, Init, Location, Module, Operand, RegId, Space, Type};
 use cuda_emulator::ptx::parse;
+
+#[path = "parser/random.rs"]
+mod random;
+#[path = "parser/refusals.rs"]
+mod refusals;
+#[path = "parser/samples.rs"]
+mod samples;
 
 /// The header that every module has; what follows starts on line 4.
 const HEADER: &str = ".version 9.0\n.target sm_80\n.address_size 64\n";
@@ -132,7 +140,7 @@ fn addresses_in_all_forms() {
         ("[r]", address(r.clone(), 0)),
         ("[r+4]", address(r.clone(), 4)),
         ("[r+-4]", address(r.clone(), -4)),
-        ("[r-4]", address(r.clone(), -4)),
+        ("[r+8-12]", address(r.clone(), -4)),
         ("[s+8]", address(symbol("s"), 8)),
         ("[a+8]", address(symbol("a"), 8)),
         ("[16]", address(Operand::Integer(16), 0)),
@@ -229,7 +237,9 @@ fn indirect_calls_name_a_prototype_and_branches_a_list() {
 fn initial_values_of_all_kinds() {
     let text = ".global .align 4 .u32 a = 7; .const .align 4 .b8 b[8] = {1, 255, -1}; .global .f32 c[2] = {0f3F800000, -1.5};
         .global .u64 d[3] = {generic(a)+4, 9, a}; .global .f64 e = 0d3FF0000000000000; .global .s16 f[2][2] = {{1}, {-2, 3}};
-        .global .align 8 .v2 .f32 g = {1.0, 2.0}; .global .u8 h[] = {1, 2, 3}; .extern .shared .align 16 .b8 i[];";
+        .global .align 8 .v2 .f32 g = {1.0, 2.0}; .global .u8 h[] = {1, 2, 3}; .extern .shared .align 16 .b8 i[];
+        .global .align 1 .u8 j[10] = {1, 0XFF(generic(a)+4), 0xFF00(generic(a)+4), 0xFF0000(generic(a)+4), 0xFF000000(generic(a)+4),
+        0xFF00000000(generic(a)+4), 0xFF0000000000(generic(a)+4), 0xFF000000000000(generic(a)+4), 0xFF00000000000000(generic(a)+4), 5};";
     let variables = module(text).variables;
     let bytes = |bytes: &[u8]| Init::Bytes(bytes.to_vec());
     let at = |name: &str, offset, generic| Init::Symbol { name: name.to_string(), offset, generic };
@@ -244,6 +254,7 @@ fn initial_values_of_all_kinds() {
         ("g", 8, vec![(0, bytes(&[1.0_f32.to_le_bytes(), 2.0_f32.to_le_bytes()].concat()))]),
         ("h", 3, vec![(0, bytes(&[1, 2, 3]))]),
         ("i", 0, vec![]),
+        ("j", 10, vec![(0, bytes(&[1])), (1, at("a", 4, true)), (9, bytes(&[5]))]),
     ];
     for (variable, (name, size, init)) in variables.iter().zip(&expected) {
         assert_eq!((variable.name.as_str(), variable.size, &variable.init), (*name, *size, init));

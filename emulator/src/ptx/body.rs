@@ -120,26 +120,29 @@ impl<'p, 'a> Body<'p, 'a> {
     fn registers(&mut self, ty: Type) -> Result<()> {
         let line = self.cursor.line();
         let name = self.cursor.name("the name of a register")?;
-        if !self.cursor.accept('<')? {
-            return self.declare_register(Cow::Borrowed(name), ty, line);
-        }
-        let count = self.cursor.count()?;
-        self.cursor.expect('>')?;
-        for number in 0..count {
-            self.declare_register(Cow::Owned(format!("{name}{number}")), ty, line)?;
-        }
-        Ok(())
+        let declared = if self.cursor.accept('<')? {
+            let count = self.cursor.count()?;
+            self.cursor.expect('>')?;
+            self.take_registers(count as usize, line)?;
+            self.scopes.registers(&mut self.function, name, count, ty)
+        } else {
+            self.take_registers(1, line)?;
+            self.scopes.register(&mut self.function, Cow::Borrowed(name), ty)
+        };
+        declared.map_err(|message| self.cursor.error_at(line, message))
     }
 
-    fn declare_register(&mut self, name: Cow<'a, str>, ty: Type, line: u32) -> Result<()> {
-        let Some(left) = self.registers.checked_sub(1) else {
-            return Err(self
-                .cursor
-                .error_at(line, "the module declares more registers than its text could use"));
-        };
-        *self.registers = left;
-        let declared = self.scopes.register(&mut self.function, name, ty);
-        declared.map_err(|message| self.cursor.error_at(line, message))
+    /// Takes from the registers that the module may still declare.
+    fn take_registers(&mut self, count: usize, line: u32) -> Result<()> {
+        match self.registers.checked_sub(count) {
+            Some(left) => *self.registers = left,
+            None => {
+                return Err(self
+                    .cursor
+                    .error_at(line, "the module declares more registers than its text could use"));
+            }
+        }
+        Ok(())
     }
 
     fn label_or_instruction(&mut self) -> Result<()> {

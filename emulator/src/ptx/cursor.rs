@@ -111,10 +111,10 @@ impl<'a> Cursor<'a> {
         Ok(first + self.sum()?)
     }
 
-    /// Takes what is added here: `+4`, `+-4`, `-4`, `+4+8`; 0 if nothing is.
+    /// Takes what is added to an address: `+4`, `+-4`, `+4-8`; 0 if nothing is.
     pub fn offset(&mut self) -> Result<i64> {
         let line = self.line;
-        let sum = self.sum()?;
+        let sum = if self.token == Token::Mark('+') { self.sum()? } else { 0 };
         i64::try_from(sum).map_err(|_| self.error_at(line, format!("the offset {sum} has more than 64 bits")))
     }
 

@@ -41,8 +41,9 @@ impl Shape {
 
 /// Reads an initial value. `open` lets it decide how many elements the first dimension has.
 pub(super) fn read(cursor: &mut Cursor<'_>, shape: &mut Shape, open: bool) -> Result<Vec<(usize, Init)>> {
-    let mut parts = Parts { list: Vec::new() };
+    let mut parts = Parts { list: Vec::new(), of_last: ADDRESS };
     let elements = level(cursor, shape, 0, 0, open, &mut parts)?;
+    parts.check_complete(cursor)?;
     if let (true, Some(first)) = (open, shape.counts.first_mut()) {
         *first = elements;
     }
@@ -79,67 +80,105 @@ fn level(
     Ok(index)
 }
 
-/// Reads one element: a number, or the address of something.
+/// Reads one element: a number, an address, or a byte of an address.
 fn element(cursor: &mut Cursor<'_>, ty: Type, offset: usize, parts: &mut Parts) -> Result<()> {
-    if let Token::Name(_) = cursor.peek() {
-        return address(cursor, ty, offset, parts);
-    }
     let line = cursor.line();
-    let wrong = |cursor: &Cursor<'_>, found: String| {
-        cursor.error_at(line, format!("{found} is not a value of {ty:?}"))
+    let wrong = |cursor: &Cursor<'_>, found: &str| {
+        Err(cursor.error_at(line, format!("{found} is not a value of {ty:?}")))
     };
-    let size = ty.size();
-    if matches!(ty, Type::F32 | Type::F64) {
-        let negative = cursor.signs()?;
-        let literal = cursor.literal()?;
-        let literal = if negative { literal.negated() } else { literal };
-        let bytes = match (ty, literal) {
-            (Type::F32, Literal::F32(bits)) => bits.to_le_bytes().to_vec(),
-            (Type::F32, Literal::F64(bits)) => (f64::from_bits(bits) as f32).to_le_bytes().to_vec(),
-            (_, Literal::F64(bits)) => bits.to_le_bytes().to_vec(),
-            (_, Literal::F32(bits)) => f64::from(f32::from_bits(bits)).to_le_bytes().to_vec(),
-            (_, Literal::Integer(value)) => return Err(wrong(cursor, value.to_string())),
-        };
-        parts.bytes(offset, &bytes);
-        return Ok(());
+    if let Token::Name(name) = cursor.peek() {
+        parts.check_complete(cursor)?;
+        parts.list.push((offset, address(cursor)?));
+        return if ty.size() == ADDRESS { Ok(()) } else { wrong(cursor, &format!("the address of {name}")) };
     }
-    let value = cursor.integer()?;
-    if matches!(ty, Type::F16 | Type::F16x2 | Type::Bf16 | Type::Bf16x2 | Type::B128) {
-        return Err(wrong(cursor, value.to_string()));
+    match ty {
+        Type::F32 | Type::F64 => {
+            let Some(bytes) = float(cursor, ty)? else {
+                return wrong(cursor, "an integer");
+            };
+            parts.bytes(offset, &bytes);
+            Ok(())
+        }
+        Type::F16 | Type::F16x2 | Type::Bf16 | Type::Bf16x2 | Type::B128 | Type::Pred => {
+            wrong(cursor, "a number")
+        }
+        _ => {
+            let value = cursor.integer()?;
+            if cursor.accept('(')? {
+                return byte_of_address(cursor, ty, value, offset, parts);
+            }
+            parts.check_complete(cursor)?;
+            let bits = 8 * ty.size() as u32;
+            if value < -(1 << (bits - 1)) || value >= 1 << bits {
+                return wrong(cursor, &value.to_string());
+            }
+            let bytes = value.to_le_bytes();
+            parts.bytes(offset, bytes.get(..ty.size()).unwrap_or(&bytes));
+            Ok(())
+        }
     }
-    let bits = 8 * size as u32;
-    if value < -(1 << (bits - 1)) || value >= 1 << bits {
-        return Err(wrong(cursor, value.to_string()));
-    }
-    let bytes = value.to_le_bytes();
-    parts.bytes(offset, bytes.get(..size).unwrap_or(&bytes));
-    Ok(())
+}
+
+/// Reads a floating-point number as the bytes of one of type `ty`; none for an integer.
+fn float(cursor: &mut Cursor<'_>, ty: Type) -> Result<Option<Vec<u8>>> {
+    let negative = cursor.signs()?;
+    let literal = cursor.literal()?;
+    let literal = if negative { literal.negated() } else { literal };
+    Ok(match (ty, literal) {
+        (Type::F32, Literal::F32(bits)) => Some(bits.to_le_bytes().to_vec()),
+        (Type::F32, Literal::F64(bits)) => Some((f64::from_bits(bits) as f32).to_le_bytes().to_vec()),
+        (_, Literal::F64(bits)) => Some(bits.to_le_bytes().to_vec()),
+        (_, Literal::F32(bits)) => Some(f64::from(f32::from_bits(bits)).to_le_bytes().to_vec()),
+        (_, Literal::Integer(_)) => None,
+    })
 }
 
 /// Reads `name`, `name+4` or `generic(name)+4`.
-fn address(cursor: &mut Cursor<'_>, ty: Type, at: usize, parts: &mut Parts) -> Result<()> {
-    let line = cursor.line();
+fn address(cursor: &mut Cursor<'_>) -> Result<Init> {
     let mut name = cursor.name("a variable or function")?;
     let generic = name == "generic" && cursor.accept('(')?;
-    let mut offset = 0;
     if generic {
         name = cursor.name("a variable or function")?;
-        offset = cursor.offset()?;
         cursor.expect(')')?;
     }
-    let outside = cursor.offset()?;
-    let offset = i64::checked_add(offset, outside)
-        .ok_or_else(|| cursor.error_at(line, "the offset has more than 64 bits"))?;
-    if !matches!(ty, Type::B64 | Type::U64 | Type::S64) {
-        return Err(cursor.error_at(line, format!("the address of {name} does not fit in {ty:?}")));
+    Ok(Init::Symbol { name: name.to_string(), offset: cursor.offset()?, generic })
+}
+
+/// Reads `0xFF00(generic(name)+4)`, after its first parenthesis: one byte of an address. Where an address is not aligned, all
+/// its bytes stand like this one after the other.
+fn byte_of_address(
+    cursor: &mut Cursor<'_>,
+    ty: Type,
+    mask: i128,
+    offset: usize,
+    parts: &mut Parts,
+) -> Result<()> {
+    let line = cursor.line();
+    let init = address(cursor)?;
+    cursor.expect(')')?;
+    let Some(index) = (0..ADDRESS).find(|index| ty.size() == 1 && mask == 0xff << (8 * index)) else {
+        return Err(cursor.error_at(line, format!("the mask {mask:#x} does not give a {ty:?} of an address")));
+    };
+    if index == 0 {
+        parts.check_complete(cursor)?;
+        parts.list.push((offset, init));
+    } else if parts.of_last != index || parts.list.last() != Some(&(offset - index, init)) {
+        return Err(
+            cursor.error_at(line, format!("byte {index} of an address does not follow the one before it"))
+        );
     }
-    parts.list.push((at, Init::Symbol { name: name.to_string(), offset, generic }));
+    parts.of_last = index + 1;
     Ok(())
 }
+
+/// Bytes of an address.
+const ADDRESS: usize = 8;
 
 /// The parts of an initial value so far, at rising offsets.
 struct Parts {
     list: Vec<(usize, Init)>,
+    /// Bytes of the last part that were read, if it is an address that is read byte by byte.
+    of_last: usize,
 }
 
 impl Parts {
@@ -148,6 +187,14 @@ impl Parts {
         match self.list.last_mut() {
             Some((start, Init::Bytes(last))) if *start + last.len() == offset => last.extend(bytes),
             _ => self.list.push((offset, Init::Bytes(bytes.to_vec()))),
+        }
+    }
+
+    /// Fails if bytes of the last address are missing.
+    fn check_complete(&self, cursor: &Cursor<'_>) -> Result<()> {
+        match self.of_last {
+            ADDRESS => Ok(()),
+            some => Err(cursor.error(format!("only {some} of the {ADDRESS} bytes of an address are given"))),
         }
     }
 }

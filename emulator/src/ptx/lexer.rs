@@ -115,7 +115,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn skip_comment(&mut self) -> Result<()> {
-        let unclosed = self.error("this comment is not closed");
+        let first = self.line;
         self.position += 2;
         loop {
             match (self.byte(0), self.byte(1)) {
@@ -123,7 +123,7 @@ impl<'a> Lexer<'a> {
                     self.position += 2;
                     return Ok(());
                 }
-                (None, _) => return Err(unclosed),
+                (None, _) => return Err(Error::at(self.text, first, "this comment is not closed")),
                 (Some(byte), _) => {
                     self.line += u32::from(byte == b'\n');
                     self.position += 1;
@@ -175,12 +175,11 @@ impl<'a> Lexer<'a> {
     }
 
     fn quoted(&mut self) -> Result<&'a str> {
-        let unclosed = self.error("this string is not closed");
         self.position += 1;
         let start = self.position;
         loop {
             match self.byte(0) {
-                None | Some(b'\n') => return Err(unclosed),
+                None | Some(b'\n') => return Err(self.error("this string is not closed")),
                 Some(b'"') => break,
                 Some(b'\\') if self.byte(1).is_some_and(|b| b != b'\n') => self.position += 2,
                 Some(_) => self.position += 1,

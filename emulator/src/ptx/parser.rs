@@ -220,7 +220,7 @@ impl<'a> Parser<'a> {
         let name = self.cursor.name("the name of a function")?;
         let params =
             if self.cursor.accept('(')? { variable::parameters(&mut self.cursor)? } else { Vec::new() };
-        let function = Function { name: name.to_string(), entry, external, line, ..Function::default() };
+        let function = Function { name: name.to_string(), entry, line, ..Function::default() };
         let index = self.place_of(name, line)?;
         let mut body = Body::new(&mut self.cursor, function, &self.globals, &mut self.registers);
         let (returns, params) = (body.declare_parameters(returns)?, body.declare_parameters(params)?);
@@ -230,12 +230,15 @@ impl<'a> Parser<'a> {
             body.function.external = true;
             body.function
         } else {
+            if external {
+                return Err(body.cursor.error_at(line, format!("{name} is .extern and has a body")));
+            }
             body.cursor.expect('{')?;
             let (function, references) = body.read()?;
             self.uses.extend(references.iter().map(|reference| (reference.name.to_string(), reference.line)));
             function
         };
-        self.keep_function(index, function, external)
+        self.keep_function(index, function)
     }
 
     /// The index of the function of this name, which is the next one if it is new.
@@ -247,12 +250,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Adds a function, or puts its body in the place of its declaration.
-    fn keep_function(&mut self, index: usize, function: Function, external: bool) -> Result<()> {
-        if external && !function.external {
-            return Err(self
-                .cursor
-                .error_at(function.line, format!("{} is .extern and has a body", function.name)));
-        }
+    fn keep_function(&mut self, index: usize, function: Function) -> Result<()> {
         let Some(earlier) = self.module.functions.get_mut(index) else {
             self.module.functions.push(function);
             return Ok(());
@@ -281,10 +279,11 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Whether both declare a function of the same kind, with parameters and returned values of the same sizes and alignments.
+/// Whether both declare a function of the same kind, with parameters and returned values of the same types, sizes and alignments.
 fn agree(one: &Function, other: &Function) -> bool {
-    let layout =
-        |list: &[Variable]| list.iter().map(|variable| (variable.size, variable.align)).collect::<Vec<_>>();
+    let layout = |list: &[Variable]| {
+        list.iter().map(|variable| (variable.ty, variable.size, variable.align)).collect::<Vec<_>>()
+    };
     one.entry == other.entry
         && layout(&one.returns) == layout(&other.returns)
         && layout(&one.params) == layout(&other.params)

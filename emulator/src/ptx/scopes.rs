@@ -43,7 +43,12 @@ pub(super) enum Place {
 
 #[derive(Default)]
 struct Scope<'a> {
+    /// What is declared name by name.
     names: HashMap<Cow<'a, str>, Named>,
+    /// The least number that any of `names` has after its stem.
+    least: HashMap<String, u32>,
+    /// Registers declared like `%r<20>`: by stem, the first and how many. There may be 20,000, so they are not in `names`.
+    ranges: HashMap<&'a str, (RegId, u32)>,
     references: Vec<Reference<'a>>,
 }
 
@@ -94,7 +99,7 @@ impl<'a> Scopes<'a> {
 
     /// What the name means here; labels are looked for in [`Scopes::refer`] only.
     pub fn find(&self, name: &str) -> Option<Named> {
-        let found = self.open.iter().rev().find_map(|scope| scope.names.get(name).copied());
+        let found = self.open.iter().rev().find_map(|scope| scope.find(name));
         found.filter(|named| !matches!(named, Named::Label(_)))
     }
 
@@ -107,10 +112,38 @@ impl<'a> Scopes<'a> {
 
     /// Declares a register in the innermost block.
     pub fn register(&mut self, function: &mut Function, name: Cow<'a, str>, ty: Type) -> Result<(), String> {
-        let id =
-            RegId(u32::try_from(function.registers.len()).map_err(|_| "too many registers".to_string())?);
-        function.registers.push(Register { name: name.to_string(), ty });
+        let id = add_register(function, name.to_string(), ty)?;
         self.declare(name, Named::Register(id))
+    }
+
+    /// Declares `count` registers in the innermost block whose names are `stem` and a number from 0.
+    pub fn registers(
+        &mut self,
+        function: &mut Function,
+        stem: &'a str,
+        count: u32,
+        ty: Type,
+    ) -> Result<(), String> {
+        if stem.ends_with(|last: char| last.is_ascii_digit()) {
+            // `%r1<3>` has `%r12`, whose number is 12 after the stem `%r`: with these in `ranges`, a name had several stems.
+            return (0..count)
+                .try_for_each(|number| self.register(function, Cow::Owned(format!("{stem}{number}")), ty));
+        }
+        let mut first = None;
+        for number in 0..count {
+            let id = add_register(function, format!("{stem}{number}"), ty)?;
+            first = first.or(Some(id));
+        }
+        let (Some(scope), Some(first)) = (self.open.last_mut(), first) else {
+            return Ok(());
+        };
+        if let Some(number) = scope.least.get(stem).filter(|number| **number < count) {
+            return Err(twice(&format!("{stem}{number}")));
+        }
+        match scope.ranges.insert(stem, (first, count)) {
+            Some(_) => Err(twice(&format!("{stem}0"))),
+            None => Ok(()),
+        }
     }
 
     /// Declares a variable in the innermost block; gives its name as it is unique in the function. `global` says that the
@@ -138,23 +171,56 @@ impl<'a> Scopes<'a> {
         let Some(scope) = self.open.last_mut() else {
             return Ok(());
         };
-        if scope.names.contains_key(&name) {
-            return Err(format!("{name} is declared twice in this block"));
+        if scope.find(&name).is_some() {
+            return Err(twice(&name));
+        }
+        if let Some((stem, number)) = split(&name) {
+            match scope.least.get_mut(stem) {
+                Some(least) => *least = number.min(*least),
+                None => drop(scope.least.insert(stem.to_string(), number)),
+            }
         }
         scope.names.insert(name, named);
         Ok(())
     }
 }
 
+/// The stem of a name and the number after it, if it has one as ranges of registers make them.
+fn split(name: &str) -> Option<(&str, u32)> {
+    let stem = name.trim_end_matches(|last: char| last.is_ascii_digit());
+    let digits = name.get(stem.len()..)?;
+    let canonical = digits == "0" || !digits.starts_with('0');
+    digits.parse().ok().filter(|_| canonical).map(|number| (stem, number))
+}
+
+fn twice(name: &str) -> String {
+    format!("{name} is declared twice in this block")
+}
+
+fn add_register(function: &mut Function, name: String, ty: Type) -> Result<RegId, String> {
+    let index = u32::try_from(function.registers.len()).map_err(|_| "too many registers".to_string())?;
+    function.registers.push(Register { name, ty });
+    Ok(RegId(index))
+}
+
 impl<'a> Scope<'a> {
+    fn find(&self, name: &str) -> Option<Named> {
+        let numbered = || {
+            let (stem, number) = split(name).filter(|_| !self.ranges.is_empty())?;
+            let (first, count) = self.ranges.get(stem)?;
+            (number < *count).then_some(Named::Register(RegId(first.0 + number)))
+        };
+        numbered().or_else(|| self.names.get(name).copied())
+    }
+
     /// Renames what refers to this scope's labels; gives the references that are not to them.
     fn resolve(mut self, function: &mut Function) -> Result<Vec<Reference<'a>>, (u32, String)> {
         let mut left = Vec::new();
         for reference in mem::take(&mut self.references) {
-            match self.names.get(reference.name) {
+            match self.find(reference.name) {
                 None => left.push(reference),
                 Some(Named::Label(1)) => {}
-                Some(Named::Label(number)) => reference.rename(*number, function),
+                Some(Named::Label(number)) => reference.rename(number, function),
                 Some(_) => {
                     return Err((
                         reference.line,
