@@ -114,6 +114,18 @@ pub fn abs(x: u16) -> u16 {
     x & 0x7fff
 }
 
+super::pair::of_halves! {
+    add2 = add(a, b);
+    sub2 = sub(a, b);
+    mul2 = mul(a, b);
+    fma2 = fma(a, b, c);
+    neg2 = neg(x);
+    abs2 = abs(x);
+    ftz2 = ftz(x);
+    sat2 = sat(x);
+    relu2 = relu(x);
+}
+
 /// `x` in f32; where inexact and even, the odd neighbour on the side of `x`. What overflows becomes infinite or the largest f32;
 /// both round to an infinite bf16.
 #[inline(always)]

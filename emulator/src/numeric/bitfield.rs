@@ -106,11 +106,11 @@ pub fn shf_r(a: u32, b: u32, c: u32, wrap: bool) -> u32 {
 /// `lop3`: each bit is bit `a:b:c` of `table`.
 #[inline(always)]
 pub fn lop3(a: u32, b: u32, c: u32, table: u8) -> u32 {
-    let minterm = |i: u8| {
-        let pick = |x: u32, bit: u8| if i >> bit & 1 == 1 { x } else { !x };
-        if table >> i & 1 == 1 { pick(a, 2) & pick(b, 1) & pick(c, 0) } else { 0 }
-    };
-    minterm(0) | minterm(1) | minterm(2) | minterm(3) | minterm(4) | minterm(5) | minterm(6) | minterm(7)
+    // A tree of selections, constants at its leaves: nothing branches on the table, so loops over lanes vectorise.
+    let leaf = |i: u8| (u32::from(table >> i) & 1).wrapping_neg();
+    let select = |x: u32, one: u32, zero: u32| zero ^ x & (one ^ zero);
+    let by_c = |i: u8| select(c, leaf(i + 1), leaf(i));
+    select(a, select(b, by_c(6), by_c(4)), select(b, by_c(2), by_c(0)))
 }
 
 /// A mode of `prmt`: how `c` picks four of the eight bytes of `b:a`.

@@ -129,6 +129,18 @@ pub fn abs(x: u16) -> u16 {
     x & 0x7fff
 }
 
+super::pair::of_halves! {
+    add2 = add(a, b);
+    sub2 = sub(a, b);
+    mul2 = mul(a, b);
+    fma2 = fma(a, b, c);
+    neg2 = neg(x);
+    abs2 = abs(x);
+    ftz2 = ftz(x);
+    sat2 = sat(x);
+    relu2 = relu(x);
+}
+
 /// `a + b`; where inexact and even, the odd neighbour on the side of the exact sum, which a narrower format rounds as it would
 /// the sum itself.
 #[inline(always)]
