@@ -70,7 +70,6 @@ impl<'p, 'a> Body<'p, 'a> {
                 closed.map_err(|(line, message)| self.cursor.error_at(line, message))?;
                 self.cursor.next().map(drop)
             }
-            Token::Mark(';') => self.cursor.next().map(drop),
             Token::Mark('@') => self.guarded(),
             Token::Dotted(word) => self.directive(word),
             Token::Name(_) => self.label_or_instruction(),

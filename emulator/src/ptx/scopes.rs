@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 256;
 pub(super) enum Named {
     /// A register.
     Register(RegId),
-    /// A variable, the how manieth of this name in the function.
+    /// A variable; of those with this name in the function, the one of this number, from 1.
     Variable(u32),
     /// A label, likewise.
     Label(u32),

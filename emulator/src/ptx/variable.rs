@@ -43,6 +43,9 @@ pub(super) fn head(cursor: &mut Cursor<'_>, space: Space) -> Result<Head> {
         };
         match word {
             "align" => align = Some(alignment(cursor)?),
+            "attribute" => {
+                return Err(cursor.error("attributes of variables, like .managed, are not supported"));
+            }
             "v2" | "v4" => {
                 vector = if word == "v2" { 2 } else { 4 };
                 cursor.next()?;
