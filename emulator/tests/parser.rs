@@ -199,6 +199,18 @@ fn a_branch_goes_to_the_label_of_the_nearest_block_even_if_it_stands_later() {
 }
 
 #[test]
+fn names_of_the_module_stay_apart_from_those_of_its_functions() {
+    let text = ".global .u32 x; .global .u32 L;\n.entry k(.param .u32 x) { op x; bra L; L: }\n.entry l() { { .shared .u32 x; op x; } op x; op L; }";
+    let module = module(text);
+    let names =
+        |function: &Function| function.code.iter().map(|code| code.operands[0].clone()).collect::<Vec<_>>();
+    let [k, l] = &module.functions[..] else { panic!() };
+    assert_eq!((k.params[0].name.as_str(), k.labels["L'2"], l.variables[0].name.as_str()), ("x'2", 2, "x'2"));
+    assert_eq!(names(k), [symbol("x'2"), symbol("L'2")]);
+    assert_eq!(names(l), [symbol("x'2"), symbol("x"), symbol("L")]);
+}
+
+#[test]
 fn call_blocks_have_variables_of_their_own() {
     let text = ".extern .func (.param .b32 r) f (.param .b32 x);\n.entry k() { .reg .b32 %r<2>;
         { .param .b32 param0; st.param.b32 [param0+0], %r0; .param .b32 ret0; call.uni (ret0), f, (param0); ld.param.b32 %r1, [ret0+0]; }

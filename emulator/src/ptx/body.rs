@@ -53,7 +53,7 @@ impl<'p, 'a> Body<'p, 'a> {
         while !(self.cursor.peek() == Token::Mark('}') && self.scopes.outermost()) {
             self.statement()?;
         }
-        let finished = self.scopes.finish(&mut self.function);
+        let finished = self.scopes.finish(&mut self.function, |name| self.globals.contains(name));
         let references = finished.map_err(|(line, message)| self.cursor.error_at(line, message))?;
         self.cursor.next()?;
         Ok((self.function, references))

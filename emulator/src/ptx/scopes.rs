@@ -88,10 +88,17 @@ impl<'a> Scopes<'a> {
         self.open.len() <= 1
     }
 
-    /// Closes the outermost scope; gives the references to names that the function does not declare.
-    pub fn finish(mut self, function: &mut Function) -> Result<Vec<Reference<'a>>, (u32, String)> {
+    /// Closes the outermost scope; gives the references to names that are none of the function's own, but `global` ones.
+    pub fn finish(
+        mut self,
+        function: &mut Function,
+        global: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Reference<'a>>, (u32, String)> {
         let left = self.open.pop().unwrap_or_default().resolve(function)?;
-        match left.iter().find(|reference| self.used.contains_key(reference.name)) {
+        // If the module declared the name only later, it would mean the variable of the other block to whoever reads the tree.
+        let stray =
+            |reference: &&Reference<'_>| self.used.contains_key(reference.name) && !global(reference.name);
+        match left.iter().find(stray) {
             Some(stray) => Err((stray.line, format!("{} is declared in another block only", stray.name))),
             None => Ok(left),
         }

@@ -148,6 +148,11 @@ fn names_that_are_not_declared_here() {
         (".entry k() { { .shared .b32 s; }\nop [s]; }", 5, "s is declared in another block only"),
         (".entry k() {\nop s; .shared .b32 s; }", 5, "s is used before its declaration"),
         (".entry k() {\n{ op s; } .shared .b32 s; }", 5, "s is used before its declaration"),
+        (
+            ".entry k() { { .shared .b32 s; }\nop s; } .global .b32 s;",
+            5,
+            "s is declared in another block only",
+        ),
         (".entry k() { ts:\n.branchtargets L; }", 5, "L is not declared"),
         (".entry k() { op %tidx; }", 4, "%tidx is not a register declared here"),
         (".entry k() { op %envreg32; }", 4, "%envreg32 is not a register declared here"),
