@@ -199,3 +199,19 @@ fn saturation_gives_plus_zero_for_nan_and_minus_zero() {
         assert_eq!(double::sat(wide).to_bits(), f64::from(expected).to_bits(), "{wide}");
     }
 }
+
+#[test]
+fn abs_and_neg_change_the_sign_of_numbers_and_pass_nan_as_documented() {
+    let mut inputs = Inputs(17);
+    for _ in 0..10_000 {
+        let (narrow, wide) = (inputs.f32(), inputs.f64());
+        let (bits, sign) = (narrow.to_bits(), 0x8000_0000);
+        let nan = bits & !sign > 0x7f80_0000;
+        assert_eq!(single::abs(narrow).to_bits(), if nan { 0x7fff_ffff } else { bits & !sign }, "{bits:#x}");
+        assert_eq!(single::neg(narrow).to_bits(), if nan { 0x7fff_ffff } else { bits ^ sign }, "{bits:#x}");
+        let (bits, sign) = (wide.to_bits(), 1 << 63);
+        let nan = bits & !sign > 0x7ff0_0000_0000_0000;
+        assert_eq!(double::abs(wide).to_bits(), if nan { bits } else { bits & !sign }, "{bits:#x}");
+        assert_eq!(double::neg(wide).to_bits(), if nan { bits } else { bits ^ sign }, "{bits:#x}");
+    }
+}

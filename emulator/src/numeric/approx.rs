@@ -6,7 +6,7 @@
 //! `.ftz` composes: the tables for it follow from flushed inputs. The bounds are those of the PTX ISA.
 //! Tests: `tests/numeric_approx.rs`.
 
-use super::{Approx, Round, bf16, half, single};
+use super::{Approx, Round, bf16, double, half, single};
 
 /// The result's error bound, as the ISA states it.
 #[derive(Clone, Copy)]
@@ -230,7 +230,7 @@ fn settle16<const INF: u16>(
 }
 
 /// `rcp.approx.ftz.f64`: of the upper 32 bits of `x`, an upper half with 20 bits of fraction over a zero lower half. The ISA
-/// gives no bound; here the nearest such value, with jitter one step beside it.
+/// gives no bound; here the nearest such value, with jitter one step beside it. NaN gives 0x7fffffff00000000.
 #[inline]
 pub fn rcp_ftz_f64(x: f64, approx: Approx) -> f64 {
     gross(1.0 / upper(x), approx, 15, x)
@@ -240,6 +240,20 @@ pub fn rcp_ftz_f64(x: f64, approx: Approx) -> f64 {
 #[inline]
 pub fn rsqrt_ftz_f64(x: f64, approx: Approx) -> f64 {
     gross(1.0 / upper(x).sqrt(), approx, 16, x)
+}
+
+/// `rsqrt.approx.f64`: 1/sqrt(x) to about an ulp; the ISA gives no bound, and jitter moves by one step. Zeros give infinities of
+/// their sign, +Inf gives +0, what is less NaN.
+#[inline]
+pub fn rsqrt_f64(x: f64, approx: Approx) -> f64 {
+    let near = 1.0 / x.sqrt();
+    let Approx::Jitter(seed) = approx else { return double::canonical(near) };
+    if !near.is_finite() || near == 0.0 {
+        return double::canonical(near);
+    }
+    let steps = ((share(seed, 17, x.to_bits()) * 2.0) as i64).clamp(-1, 1);
+    // Results lie between 2^-512 and 2^537, far from where steps would leave the normal numbers.
+    f64::from_bits(near.to_bits().wrapping_add_signed(steps))
 }
 
 /// The upper 32 bits of `x`, subnormal numbers flushed; NaN stays NaN.
@@ -256,8 +270,11 @@ fn flush64(x: f64) -> f64 {
 /// `exact` rounded to 20 bits of fraction, subnormal numbers flushed.
 #[inline]
 fn gross(exact: f64, approx: Approx, function: u64, x: f64) -> f64 {
-    if !exact.is_finite() || exact == 0.0 {
-        return super::double::canonical(exact);
+    if exact.is_nan() {
+        return f64::from_bits(0x7fff_ffff_0000_0000);
+    }
+    if exact.is_infinite() || exact == 0.0 {
+        return exact;
     }
     let high = (exact.to_bits().wrapping_add(0x8000_0000)) >> 32;
     let steps = match approx {

@@ -22,6 +22,18 @@ pub fn sat(x: f64) -> f64 {
     if low < 1.0 { low } else { 1.0 }
 }
 
+/// `abs`: NaN passes unchanged.
+#[inline(always)]
+pub fn abs(x: f64) -> f64 {
+    if x.is_nan() { x } else { x.abs() }
+}
+
+/// `neg`: NaN passes unchanged.
+#[inline(always)]
+pub fn neg(x: f64) -> f64 {
+    if x.is_nan() { x } else { -x }
+}
+
 /// `add`: `a + b`.
 #[inline(always)]
 pub fn add(a: f64, b: f64, round: Round) -> f64 {

@@ -29,6 +29,18 @@ pub fn sat(x: f32) -> f32 {
     if low < 1.0 { low } else { 1.0 }
 }
 
+/// `abs`. Which NaN a NaN gives the ISA leaves open; here the canonical one.
+#[inline(always)]
+pub fn abs(x: f32) -> f32 {
+    canonical(x.abs())
+}
+
+/// `neg`. Which NaN a NaN gives the ISA leaves open; here the canonical one.
+#[inline(always)]
+pub fn neg(x: f32) -> f32 {
+    canonical(-x)
+}
+
 /// `add`: `a + b`.
 #[inline(always)]
 pub fn add(a: f32, b: f32, round: Round) -> f32 {
