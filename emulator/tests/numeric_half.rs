@@ -229,6 +229,19 @@ fn bf16_fma_does_not_round_twice() {
 }
 
 #[test]
+fn bf16_products_round_once_where_they_underflow() {
+    // All significands, with exponents that put the product from below half the least bf16 up to the normal numbers.
+    for (m, n) in (0x80..0x100u16).flat_map(|m| (0x80..0x100u16).map(move |n| (m, n))) {
+        for field in 110..130 {
+            // 2^-126 * 2^(field - 127): from 2^-143 to 2^-124.
+            let (a, b) = (1 << 7 | m & 0x7f, field << 7 | n & 0x7f);
+            let exact = Exact::of(BF16.value(a)).times(&Exact::of(BF16.value(b)));
+            assert_eq!(bf16::mul(a, b), BF16.round(&exact, Round::Rn), "{a:#x} * {b:#x}");
+        }
+    }
+}
+
+#[test]
 fn clamps_of_every_16_bit_value() {
     for kind in [F16, BF16] {
         let one = (kind.bias as u16) << kind.fraction;

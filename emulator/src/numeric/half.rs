@@ -144,7 +144,7 @@ super::pair::of_halves! {
 /// `a + b`; where inexact and even, the odd neighbour on the side of the exact sum, which a narrower format rounds as it would
 /// the sum itself.
 #[inline(always)]
-pub(super) fn sum_to_odd(a: f32, b: f32) -> f32 {
+fn sum_to_odd(a: f32, b: f32) -> f32 {
     let sum = a + b;
     let b_part = sum - a;
     let a_part = sum - b_part;

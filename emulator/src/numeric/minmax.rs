@@ -1,7 +1,6 @@
 //! `min` and `max` of floats: -0 is less than +0; of a number and NaN the number, of two NaN the canonical NaN.
 //!
-//! `.NaN` ([`propagate32`] and its kin) makes NaN win; `.xorsign.abs` compares magnitudes and gives the result the product's sign.
-//! `.ftz` composes as everywhere. Tests: `tests/numeric_select.rs`.
+//! The modifiers `.NaN` and `.xorsign.abs` are [`Mode`]; `.ftz` composes as everywhere. Tests: `tests/numeric_select.rs`.
 
 use super::{double, single};
 
@@ -15,7 +14,7 @@ pub struct Mode {
 }
 
 macro_rules! float_min_max {
-    ($float:ident, $bits:ident, $canonical:path, $min:ident, $max:ident, $propagate:ident) => {
+    ($float:ident, $canonical:path, $min:ident, $max:ident) => {
         /// The lesser; two zeros of different sign give -0.
         #[inline(always)]
         pub fn $min(a: $float, b: $float) -> $float {
@@ -55,23 +54,17 @@ macro_rules! float_min_max {
                 numbers
             })
         }
-
-        /// `.NaN`: `chosen`, the result without the modifier, unless `a` or `b` is NaN.
-        #[inline(always)]
-        pub fn $propagate(a: $float, b: $float, chosen: $float) -> $float {
-            $canonical(if a.is_nan() {
-                a
-            } else if b.is_nan() {
-                b
-            } else {
-                chosen
-            })
-        }
     };
 }
 
-float_min_max!(f32, u32, single::canonical, min32, max32, propagate32);
-float_min_max!(f64, u64, double::canonical, min64, max64, propagate64);
+float_min_max!(f32, single::canonical, min32, max32);
+float_min_max!(f64, double::canonical, min64, max64);
+
+/// `.NaN`: `chosen`, the result without the modifier, unless `a` or `b` is NaN.
+#[inline(always)]
+fn propagate32(a: f32, b: f32, chosen: f32) -> f32 {
+    if a.is_nan() | b.is_nan() { f32::from_bits(single::NAN) } else { chosen }
+}
 
 /// `min.f32` with modifiers.
 #[inline(always)]

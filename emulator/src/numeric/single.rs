@@ -1,8 +1,8 @@
 //! `.f32`: add, sub, mul, fma, div, rcp and sqrt in four rounding modes, correctly rounded, with subnormal numbers.
 //!
-//! `.rn` is the host's own operation. The directed modes compute in f64 rounded to odd (an inexact result whose last bit is
-//! even moves to its odd neighbour on the side of the exact value), and narrow that: 53 bits are more than 24 + 2, so
-//! nothing is rounded twice. Tests: `tests/numeric_arith.rs`.
+//! `.rn` is the host's own operation. The directed modes compute in f64 and narrow that. Sums are first rounded to odd (an
+//! inexact one whose last bit is even moves to its odd neighbour on the side of the exact value): 53 bits are more than
+//! 24 + 2, so nothing is rounded twice. Tests: `tests/numeric_arith.rs`.
 
 use super::Round;
 
@@ -81,11 +81,9 @@ pub fn div(a: f32, b: f32, round: Round) -> f32 {
     if round == Round::Rn {
         return canonical(a / b);
     }
-    let (a, b) = (f64::from(a), f64::from(b));
-    let quotient = a / b;
-    // The remainder of a correctly rounded quotient is exact; it has the sign of `b` times the quotient's error.
-    let rest = (-quotient).mul_add(b, a);
-    narrow(to_odd(quotient, if b < 0.0 { -rest } else { rest }), round)
+    // A quotient of 24-bit numbers is a number of f32 or further from any than 2^-49 of itself (their products have 48 bits), so
+    // rounding it to f64 first does not change its side.
+    narrow(f64::from(a) / f64::from(b), round)
 }
 
 /// `rcp.rn`, `.rz`, `.rm`, `.rp`: `1 / x`.
@@ -100,9 +98,8 @@ pub fn sqrt(x: f32, round: Round) -> f32 {
     if round == Round::Rn {
         return canonical(x.sqrt());
     }
-    let x = f64::from(x);
-    let root = x.sqrt();
-    narrow(to_odd(root, (-root).mul_add(root, x)), round)
+    // As with quotients: squares of 24-bit numbers have 48 bits.
+    narrow(f64::from(x).sqrt(), round)
 }
 
 /// `a + b` for addends that are exact in f64, rounded to f32 once.
