@@ -1,7 +1,7 @@
 //! `cvt` between integers and floats, and to integral values within one format.
 //!
-//! Where the rest of `cvt` is: `f64` to `f32` in [`single::narrow`](super::single::narrow), to and from 16-bit floats in
-//! [`half`](super::half) and [`bf16`](super::bf16) (any narrower float is exact in f64, so `from_f64` serves all pairs),
+//! Where the rest of `cvt` is: `f64` to `f32` in [`single::narrow`], to and from 16-bit floats in
+//! [`half`] and [`bf16`] (any narrower float is exact in f64, so `from_f64` serves all pairs),
 //! [`tf32`](super::tf32), [`fp8`](super::fp8). `.sat` on a float result, `.relu` and `.satfinite` are functions of these
 //! modules on that result; `.ftz` applies to f32 operands and results alone. Integers change width by Rust's `as`, with
 //! `.sat` by [`Int::saturate`]. Tests: `tests/numeric_cvt.rs`.

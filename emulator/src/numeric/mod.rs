@@ -1,6 +1,6 @@
 //! The arithmetic of PTX on single values: exact rounding, flushing and saturation, with nothing of lanes or registers.
 //!
-//! Every function is pure and total: any input gives a value, none panics. Values of 16 bits and packed pairs pass as raw
+//! Every function on values is pure and total: any input gives a value, none panics. Values of 16 bits and packed pairs pass as raw
 //! bits, `.f32` and `.f64` as floats. Modifiers compose, as the ISA defines them: an instruction with `.ftz` is
 //! `ftz(op(ftz(a), ftz(b)))`, one with `.sat` is `sat(op(a, b))`, `.ftz.sat` saturates what `.ftz` left.
 //!

@@ -96,7 +96,7 @@ impl Format {
         u64::from(neg) << (self.width - 1) | magnitude
     }
 
-    /// `x` rounded to this format, subnormal and overflowing results included.
+    /// `x` rounded to this format, subnormal and overflowing results included. Its exponent is within a million of 0.
     #[inline]
     pub fn encode(self, x: Finite, round: Round) -> u64 {
         if x.sig == 0 {
@@ -168,13 +168,13 @@ fn normalized(x: Finite) -> Finite {
 
 /// `a * b` for significands of at most 64 bits.
 #[inline]
-pub fn product(a: Finite, b: Finite) -> Finite {
+pub(super) fn product(a: Finite, b: Finite) -> Finite {
     Finite { neg: a.neg != b.neg, exp: a.exp + b.exp, sig: a.sig * b.sig }
 }
 
 /// `a + b` for significands of at most 106 bits, jammed. A zero sum of different signs is -0 in the mode `.rm` alone.
 #[inline]
-pub fn sum(a: Finite, b: Finite, round: Round) -> Finite {
+pub(super) fn sum(a: Finite, b: Finite, round: Round) -> Finite {
     let zero = |neg| Finite { neg, exp: 0, sig: 0 };
     match (a.sig, b.sig) {
         (0, 0) => return zero(if a.neg == b.neg { a.neg } else { round == Round::Rm }),
@@ -197,7 +197,7 @@ pub fn sum(a: Finite, b: Finite, round: Round) -> Finite {
 
 /// `a / b`, jammed, for significands of at most 53 bits, `b` not zero.
 #[inline]
-pub fn quotient(a: Finite, b: Finite) -> Finite {
+pub(super) fn quotient(a: Finite, b: Finite) -> Finite {
     // At least 55 bits of quotient, even of a subnormal by a normal significand: 1 * 2^118 / 2^53 has 66.
     let (num, exp) = (a.sig << (a.sig.leading_zeros()).min(127), a.exp - a.sig.leading_zeros() as i32);
     let rest = num % b.sig;
@@ -206,7 +206,7 @@ pub fn quotient(a: Finite, b: Finite) -> Finite {
 
 /// The square root of `a`, jammed, for a significand of at most 53 bits. The sign is taken as plus unless `a` is zero.
 #[inline]
-pub fn root(a: Finite) -> Finite {
+pub(super) fn root(a: Finite) -> Finite {
     if a.sig == 0 {
         return a;
     }
