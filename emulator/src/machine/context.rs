@@ -1,7 +1,8 @@
 //! What a handler sees of the machine.
 
 use super::{
-    Fault, FaultKind, Frame, Launch, Registers, Slot, WarpInfo, Watch, block::BlockInfo, launch::Settings,
+    Event, Fault, FaultKind, Frame, Launch, Registers, Scene, Slot, WarpInfo, Watch, block::BlockInfo,
+    launch::Settings, watch::Place,
 };
 use crate::{memory::GlobalMemory, program::Program};
 
@@ -32,6 +33,13 @@ pub struct Context<'a, 'r> {
 }
 
 impl Context<'_, '_> {
+    /// Tells the watchers of an event.
+    pub fn event(&mut self, event: &Event) -> Result<(), Fault> {
+        let place = Place { block: self.block.number, warp: self.warp.index, pc: self.pc };
+        let scene = Scene { place, program: self.program, launch: self.launch, memory: self.memory };
+        self.watch.event(&scene, event)
+    }
+
     /// The thread number in the block of a lane.
     pub fn thread(&self, lane: u32) -> u32 {
         32 * self.warp.index + lane

@@ -23,4 +23,6 @@ pub use launch::{Argument, Launch, Machine, Settings};
 pub use registers::{FULL, Registers, Slot};
 pub use schedule::Order;
 pub use warp::{Frame, Group, State, WarpInfo};
-pub use watch::{Access, AccessKind, Event, Observer, Ordering, Place as WatchPlace, Scope, Watch};
+pub use watch::{
+    Access, AccessKind, Event, Observer, Ordering, Place as WatchPlace, Scene, Scope, Step, Watch,
+};

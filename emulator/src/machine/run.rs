@@ -6,7 +6,7 @@ use super::{
     call,
     launch::{Launch, Settings},
     warp::{State, Warp},
-    watch::Place,
+    watch::{Place, Scene, Step},
 };
 use crate::{
     memory::GlobalMemory,
@@ -20,6 +20,14 @@ pub(super) struct World<'a> {
     pub program: &'a Program,
     pub launch: &'a Launch,
     pub memory: &'a GlobalMemory,
+}
+
+impl<'a> World<'a> {
+    /// What the watchers hear of the place.
+    pub fn scene(self, block: u32, warp: u32, pc: u32) -> Scene<'a> {
+        let World { program, launch, memory, .. } = self;
+        Scene { place: Place { block, warp, pc }, program, launch, memory }
+    }
 }
 
 /// Why a warp stopped.
@@ -92,7 +100,8 @@ fn run_group(
         warp.info.clock += 1;
         if observed {
             warp.groups[0].pc = pc;
-            observe(watch, Place { block: block.number, warp: warp.info.index, pc }, mask)?;
+            let scene = world.scene(block.number, warp.info.index, pc);
+            observe(watch, &scene, &Step { instr, frame, group: active, mask, registers: &registers })?;
         }
         match instr.exec {
             Exec::Lanes(run) => {
@@ -177,15 +186,12 @@ fn guarded(registers: &Registers<'_>, instr: &Instr, active: u32) -> u32 {
 }
 
 #[inline(never)]
-fn observe(watch: &mut Watch, place: Place, mask: u32) -> Result<(), Fault> {
+fn observe(watch: &mut Watch, scene: &Scene<'_>, step: &Step<'_, '_>) -> Result<(), Fault> {
     if watch.counting {
-        watch.issued[place.pc as usize] += 1;
-        watch.lanes[place.pc as usize] += u64::from(mask.count_ones());
+        watch.issued[scene.place.pc as usize] += 1;
+        watch.lanes[scene.place.pc as usize] += u64::from(step.mask.count_ones());
     }
-    if mask != 0 {
-        watch.observers.iter_mut().try_for_each(|o| o.instruction(place, mask))?;
-    }
-    Ok(())
+    watch.observers.iter_mut().try_for_each(|o| o.instruction(scene, step))
 }
 
 /// Everything that ends a straight run: `mask` are the lanes of the group at the front that do it, the others go on behind it.
@@ -198,7 +204,7 @@ fn control(
     mask: u32,
 ) -> Result<(), Fault> {
     let instr = &world.program.code[warp.groups[0].pc as usize];
-    let place = Place { block: block.number, warp: warp.info.index, pc: warp.groups[0].pc };
+    let scene = world.scene(block.number, warp.info.index, warp.groups[0].pc);
     if mask != warp.groups[0].mask {
         let mut rest = warp.groups[0].clone();
         rest.mask &= !mask;
@@ -215,13 +221,24 @@ fn control(
             Ok(())
         }
         Control::BranchTable => call::branch_table(world, warp, instr),
-        Control::Call => call::direct(world, warp, instr),
-        Control::CallIndirect => call::indirect(world, warp, instr),
-        Control::Return if !warp.groups[0].callers.is_empty() => call::give_back(world, warp),
+        Control::Call | Control::CallIndirect => {
+            let caller = warp.groups[0].frame;
+            match control {
+                Control::Call => call::direct(world, warp, instr)?,
+                _ => call::indirect(world, warp, instr)?,
+            }
+            let (callee, mask) = (warp.groups[0].frame, warp.groups[0].mask);
+            watch.event(&scene, &Event::Call { mask, callee, caller })
+        }
+        Control::Return if !warp.groups[0].callers.is_empty() => {
+            let callee = warp.groups[0].frame;
+            call::give_back(world, warp)?;
+            watch.event(&scene, &Event::Return { mask, callee, caller: warp.groups[0].frame })
+        }
         Control::Return | Control::Exit => {
             warp.info.exited |= mask;
             block.barriers.leave(mask.count_ones());
-            watch.event(place, &Event::Exit { mask })?;
+            watch.event(&scene, &Event::Exit { mask })?;
             crate::ops::leave(&mut warp.info, mask)?;
             warp.groups.swap_remove(0);
             warp.spins = 0;
@@ -229,7 +246,7 @@ fn control(
         }
         Control::Barrier => {
             let event = barrier::arrive(warp, block, instr, mask)?;
-            watch.event(place, &event)
+            watch.event(&scene, &event)
         }
         Control::WarpBarrier => {
             let group = &mut warp.groups[0];
@@ -255,8 +272,8 @@ fn meet_at_sync(
     for i in 0..warp.groups.len() {
         match warp.groups[i].state {
             State::WarpBarrier(named) if named & live & !waiting(named, &warp.groups) == 0 => {
-                let place = Place { block: block.number, warp: warp.info.index, pc: warp.groups[i].pc };
-                watch.event(place, &Event::WarpBarrier { mask: named & live })?;
+                let scene = world.scene(block.number, warp.info.index, warp.groups[i].pc);
+                watch.event(&scene, &Event::WarpBarrier { mask: named & live })?;
                 for g in warp.groups.iter_mut().filter(|g| g.state == State::WarpBarrier(named)) {
                     g.state = State::Ready;
                     g.pc += 1;

@@ -5,7 +5,6 @@ use super::{
     block::Block,
     run::{self, Stop, World},
     warp::State,
-    watch::Place,
 };
 use crate::{memory::GlobalMemory, program::Program};
 
@@ -44,7 +43,9 @@ pub(super) fn run(
         random: Random::new(settings.order),
         idle: 0,
     };
-    queue.run(world, watch)
+    watch.event(&world.scene(0, 0, 0), &Event::LaunchStart)?;
+    queue.run(world, watch)?;
+    watch.event(&world.scene(0, 0, 0), &Event::LaunchEnd)
 }
 
 struct Queue {
@@ -91,8 +92,8 @@ impl Queue {
     fn start(&mut self, world: World<'_>, watch: &mut Watch) -> Result<Block, Fault> {
         let block = Block::new(world.launch, world.program, self.next, world.settings.device.multiprocessors);
         self.next += 1;
-        let place = Place { block: block.info.number, warp: 0, pc: 0 };
-        watch.event(place, &Event::BlockStart { shared_bytes: block.info.shared_bytes })?;
+        let scene = world.scene(block.info.number, 0, 0);
+        watch.event(&scene, &Event::BlockStart { shared_bytes: block.info.shared_bytes })?;
         Ok(block)
     }
 
@@ -116,13 +117,13 @@ impl Queue {
             };
             turns -= u64::from(stop == Stop::Turn);
             while let Some(id) = barrier::release(&mut block.info, &mut block.warps, &world.program.code) {
-                let place = Place { block: block.info.number, warp: w as u32, pc: 0 };
-                watch.event(place, &Event::BarrierComplete { id })?;
+                let scene = world.scene(block.info.number, w as u32, 0);
+                watch.event(&scene, &Event::BarrierComplete { id })?;
                 (self.idle, waiting) = (0, 0);
             }
         }
         if block.done() {
-            watch.event(Place { block: block.info.number, warp: 0, pc: 0 }, &Event::BlockEnd)?;
+            watch.event(&world.scene(block.info.number, 0, 0), &Event::BlockEnd)?;
             self.idle = 0;
             return Ok(true);
         }

@@ -1,7 +1,11 @@
 //! What the interpreter tells those who watch: counters and checks.
 
-use super::Fault;
-use crate::ptx::ast::Space;
+use super::{Fault, Frame, Launch, Registers};
+use crate::{
+    memory::GlobalMemory,
+    program::{Instr, Program},
+    ptx::ast::Space,
+};
 
 /// How a memory access is ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,13 +71,19 @@ pub struct Access<'a> {
     pub mask: u32,
     /// Address of each lane: of the global space, or the offset in shared or local memory.
     pub addresses: &'a [u64; 32],
-    /// For stores: the first word that each lane writes, if the handler has it at hand.
-    pub values: Option<&'a [u32; 32]>,
+    /// Bytes of an element: smaller than `bytes` for vectors.
+    pub element: u32,
+    /// For plain stores: the low and the high word of each element that each lane writes.
+    pub values: &'a [([u32; 32], [u32; 32])],
 }
 
 /// Something that happens besides instructions and accesses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
+    /// A launch starts.
+    LaunchStart,
+    /// It ends: all blocks have.
+    LaunchEnd,
     /// A block starts.
     BlockStart {
         /// Bytes of its shared memory.
@@ -113,6 +123,24 @@ pub enum Event {
     ProxyFence {
         /// Its lanes.
         mask: u32,
+    },
+    /// Lanes enter a function, their arguments copied.
+    Call {
+        /// The lanes.
+        mask: u32,
+        /// The frame of the function.
+        callee: Frame,
+        /// The frame that they come from.
+        caller: Frame,
+    },
+    /// Lanes return from a function, its results copied.
+    Return {
+        /// The lanes.
+        mask: u32,
+        /// The frame of the function.
+        callee: Frame,
+        /// The frame that they go back to.
+        caller: Frame,
     },
     /// Lanes leave the kernel.
     Exit {
@@ -167,18 +195,45 @@ pub struct Place {
     pub pc: u32,
 }
 
-/// Somebody who watches a launch. An error stops the launch.
+/// Where something happens, and in which launch.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    /// The block, the warp, the instruction.
+    pub place: Place,
+    /// The code.
+    pub program: &'a Program,
+    /// The launch.
+    pub launch: &'a Launch,
+    /// The device's memory.
+    pub memory: &'a GlobalMemory,
+}
+
+/// An instruction that is about to run.
+pub struct Step<'a, 'r> {
+    /// The instruction.
+    pub instr: &'a Instr,
+    /// The frame of the function that the lanes are in.
+    pub frame: Frame,
+    /// The lanes that are at it.
+    pub group: u32,
+    /// Those of them that its guard lets run it: none, perhaps.
+    pub mask: u32,
+    /// The registers of the function.
+    pub registers: &'a Registers<'r>,
+}
+
+/// Somebody who watches launches. An error stops the launch.
 pub trait Observer: Send {
-    /// Before an instruction runs in the lanes of `mask` (guard applied).
-    fn instruction(&mut self, _place: Place, _mask: u32) -> Result<(), Fault> {
+    /// Before an instruction runs; `Exec::Sync` instructions may be told more than once, when their lanes have not all arrived.
+    fn instruction(&mut self, _scene: &Scene<'_>, _step: &Step<'_, '_>) -> Result<(), Fault> {
         Ok(())
     }
 
     /// Before a memory access, bounds and alignment checked.
-    fn access(&mut self, place: Place, access: &Access<'_>) -> Result<(), Fault>;
+    fn access(&mut self, scene: &Scene<'_>, access: &Access<'_>) -> Result<(), Fault>;
 
     /// Something else.
-    fn event(&mut self, place: Place, event: &Event) -> Result<(), Fault>;
+    fn event(&mut self, scene: &Scene<'_>, event: &Event) -> Result<(), Fault>;
 }
 
 /// The watchers of a launch.
@@ -197,13 +252,13 @@ pub struct Watch {
 impl Watch {
     /// Tells of an access.
     #[inline(always)]
-    pub fn access(&mut self, place: Place, access: &Access<'_>) -> Result<(), Fault> {
-        self.observers.iter_mut().try_for_each(|o| o.access(place, access))
+    pub fn access(&mut self, scene: &Scene<'_>, access: &Access<'_>) -> Result<(), Fault> {
+        self.observers.iter_mut().try_for_each(|o| o.access(scene, access))
     }
 
     /// Tells of an event.
     #[inline(always)]
-    pub fn event(&mut self, place: Place, event: &Event) -> Result<(), Fault> {
-        self.observers.iter_mut().try_for_each(|o| o.event(place, event))
+    pub fn event(&mut self, scene: &Scene<'_>, event: &Event) -> Result<(), Fault> {
+        self.observers.iter_mut().try_for_each(|o| o.event(scene, event))
     }
 }

@@ -74,7 +74,9 @@ fn load_at<const E: usize, const V: usize>(
     let bytes = (E * V) as u32;
     check_alignment(cx, mask, addresses, bytes)?;
     let found = locate(cx, mask, addresses, bytes)?;
-    tell(cx, &describe(form, AccessKind::Load, Space::Global, mask, bytes, addresses))?;
+    let mut access = describe(form, AccessKind::Load, Space::Global, mask, bytes, addresses);
+    access.element = E as u32;
+    tell(cx, &access)?;
     match found {
         Found::Run(allocation, first) if E >= 4 => {
             let n = E / 4 * V;
@@ -121,7 +123,7 @@ fn store_at<const E: usize, const V: usize>(
         r => narrow::read::<E>(cx.registers, r, form),
     });
     let mut access = describe(form, AccessKind::Store, Space::Global, mask, bytes, addresses);
-    access.values = Some(&values[0].0);
+    (access.element, access.values) = (E as u32, &values);
     tell(cx, &access)?;
     for l in each_lane(mask) {
         let allocation = found.allocation(cx, addresses[l]);

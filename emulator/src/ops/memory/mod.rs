@@ -13,7 +13,7 @@ pub use form::Form;
 pub use lower::{lower, place_address};
 
 use crate::{
-    machine::{Access, AccessKind, Context, Fault, FaultKind, Ordering},
+    machine::{Access, AccessKind, Context, Fault, FaultKind, Ordering, Scene, WatchPlace},
     memory::{Window, window_of},
     program::Instr,
     ptx::ast::Space,
@@ -79,8 +79,9 @@ pub fn check_alignment(
 /// Tells the watchers of an access.
 #[inline(always)]
 pub fn tell(cx: &mut Context<'_, '_>, access: &Access<'_>) -> Result<(), Fault> {
-    let place = crate::machine::WatchPlace { block: cx.block.number, warp: cx.warp.index, pc: cx.pc };
-    cx.watch.access(place, access)
+    let place = WatchPlace { block: cx.block.number, warp: cx.warp.index, pc: cx.pc };
+    let scene = Scene { place, program: cx.program, launch: cx.launch, memory: cx.memory };
+    cx.watch.access(&scene, access)
 }
 
 /// Splits the lanes of a generic access by what they point into, and runs the part of each space.
@@ -118,5 +119,5 @@ pub fn describe(
 ) -> Access<'_> {
     let ordering = form.ordering();
     debug_assert!(kind != AccessKind::Store || ordering != Ordering::NonCoherent, "st.nc does not exist");
-    Access { kind, space, ordering, scope: form.scope(), bytes, mask, addresses, values: None }
+    Access { kind, space, ordering, scope: form.scope(), bytes, mask, addresses, element: bytes, values: &[] }
 }

@@ -83,7 +83,9 @@ pub(super) fn load_at<const E: usize, const V: usize>(
     let bytes = (E * V) as u32;
     check_bounds(cx, mask, addresses, bytes, cx.block.shared_bytes, "shared memory")?;
     check_alignment(cx, mask, addresses, bytes)?;
-    tell(cx, &describe(form, AccessKind::Load, Space::Shared, mask, bytes, addresses))?;
+    let mut access = describe(form, AccessKind::Load, Space::Shared, mask, bytes, addresses);
+    access.element = E as u32;
+    tell(cx, &access)?;
     let shared = &cx.block.shared[..];
     for v in 0..V {
         let (mut low, mut high) = ([0; 32], [0; 32]);
@@ -112,7 +114,7 @@ pub(super) fn store_at<const E: usize, const V: usize>(
     check_alignment(cx, mask, addresses, bytes)?;
     let values: [_; V] = values::<E, V>(cx, instr, form);
     let mut access = describe(form, AccessKind::Store, Space::Shared, mask, bytes, addresses);
-    access.values = Some(&values[0].0);
+    (access.element, access.values) = (E as u32, &values);
     tell(cx, &access)?;
     for l in each_lane(mask) {
         for v in 0..V {
@@ -138,7 +140,9 @@ pub(super) fn load_local_at<const E: usize, const V: usize>(
     let bytes = (E * V) as u32;
     check_bounds(cx, mask, addresses, bytes, 4 * cx.warp.local.len() as u32, "local memory")?;
     check_alignment(cx, mask, addresses, bytes)?;
-    tell(cx, &describe(form, AccessKind::Load, Space::Local, mask, bytes, addresses))?;
+    let mut access = describe(form, AccessKind::Load, Space::Local, mask, bytes, addresses);
+    access.element = E as u32;
+    tell(cx, &access)?;
     for v in 0..V {
         let (mut low, mut high) = ([0; 32], [0; 32]);
         for l in each_lane(mask) {
@@ -165,7 +169,9 @@ pub(super) fn store_local_at<const E: usize, const V: usize>(
     check_bounds(cx, mask, addresses, bytes, 4 * cx.warp.local.len() as u32, "local memory")?;
     check_alignment(cx, mask, addresses, bytes)?;
     let values: [_; V] = values::<E, V>(cx, instr, form);
-    tell(cx, &describe(form, AccessKind::Store, Space::Local, mask, bytes, addresses))?;
+    let mut access = describe(form, AccessKind::Store, Space::Local, mask, bytes, addresses);
+    (access.element, access.values) = (E as u32, &values);
+    tell(cx, &access)?;
     for l in each_lane(mask) {
         for v in 0..V {
             let offset = addresses[l] as usize + v * E;
