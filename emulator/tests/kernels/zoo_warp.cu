@@ -28,7 +28,7 @@ extern "C" __global__ void shuffles(uint32_t* y, const uint32_t* x, uint32_t n) 
 
 // votes: votes and matches, by all lanes and by the odd ones alone
 //
-//   y  [9, n] u32: any x > 100; all; uniform; the ballot; who has the same x; whether all have, and who; the number of
+//   y  [9, n] u32: any x > 100; all; uniform; the ballot; who has the same x; who, minus 1, if all have the same upper bytes, or 0; the number of
 //      lanes below; then by the odd lanes alone (even lanes: 0): the ballot; who has the same x
 //   x  [n] u32, n a multiple of 32
 //
@@ -52,7 +52,7 @@ extern "C" __global__ void votes(uint32_t* y, const uint32_t* x, uint32_t n) {
         __match_all_sync(ALL_LANES, v / 256, &all_same),
         0, 0, 0,
     };
-    results[5] += all_same != 0;
+    if (all_same) results[5] -= 1;
     results[6] = uint32_t(__popc(below));
     if (threadIdx.x % 2 == 1) {
         results[7] = __ballot_sync(ODD_LANES, large);
