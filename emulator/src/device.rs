@@ -1,6 +1,12 @@
-//! The devices that the emulator can claim to be.
+//! The devices that the emulator can claim to be, and how many blocks fit on them at once.
+//!
+//! Figures are those of NVIDIA's data sheets and of the tables of technical specifications by compute capability in the CUDA
+//! C++ programming guide. Called by `driver` and `machine`. Tests: here and `tests/driver_device.rs`.
 
-use crate::{machine::Launch, program::Program};
+use crate::{
+    machine::Launch,
+    program::{Function, Program},
+};
 
 /// A device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,21 +17,176 @@ pub struct Device {
     pub capability: (u32, u32),
     /// Multiprocessors.
     pub multiprocessors: u32,
-    /// Bytes of memory.
+    /// Bytes of memory: the nominal size.
     pub memory: u64,
+    /// What a multiprocessor has.
+    pub sm: Multiprocessor,
+    /// Bytes of L2 cache.
+    pub l2: u32,
+    /// Clock of the multiprocessors in kHz.
+    pub clock: u32,
+    /// Clock of the memory in kHz; it moves two words a cycle.
+    pub memory_clock: u32,
+    /// Width of the memory bus in bits.
+    pub bus_width: u32,
+    /// The memory has error correction, switched on.
+    pub ecc: bool,
 }
 
+/// What a multiprocessor has, by compute capability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Multiprocessor {
+    /// Threads at once.
+    pub threads: u32,
+    /// Blocks at once.
+    pub blocks: u32,
+    /// Bytes of shared memory.
+    pub shared: u32,
+    /// Bytes of shared memory that a block can ask for (`..._OPTIN`).
+    pub shared_optin: u32,
+    /// Bytes of shared memory of each block that the system keeps.
+    pub shared_reserved: u32,
+    /// Shared memory comes in multiples of this.
+    pub shared_unit: u32,
+}
+
+/// Bytes of shared memory that a block gets without asking for more.
+pub const SHARED_DEFAULT: u32 = 48 << 10;
+/// Threads of a block at most.
+pub const BLOCK_THREADS: u32 = 1024;
+/// 32-bit registers of a multiprocessor, and of a block at most.
+pub const REGISTERS: u32 = 64 << 10;
+/// Registers of a thread at most.
+pub const THREAD_REGISTERS: u32 = 255;
+/// A warp's registers come in multiples of this.
+const REGISTER_UNIT: u32 = 256;
+/// Quarters of a multiprocessor, each with its own registers.
+const QUARTERS: u32 = 4;
+/// Blocks of a grid at most, per dimension.
+pub const GRID: [u32; 3] = [i32::MAX as u32, 65535, 65535];
+/// Threads of a block at most, per dimension.
+pub const BLOCK: [u32; 3] = [1024, 1024, 64];
+
+const KIB: u32 = 1 << 10;
+const MIB: u32 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+impl Multiprocessor {
+    const fn new(threads: u32, blocks: u32, shared_kib: u32) -> Multiprocessor {
+        Multiprocessor {
+            threads,
+            blocks,
+            shared: shared_kib * KIB,
+            shared_optin: (shared_kib - 1) * KIB,
+            shared_reserved: KIB,
+            shared_unit: 128,
+        }
+    }
+}
+
+const DEVICES: [Device; 7] = [
+    Device {
+        name: "Tesla T4",
+        capability: (7, 5),
+        multiprocessors: 40,
+        memory: 16 * GIB,
+        sm: Multiprocessor {
+            threads: 1024,
+            blocks: 16,
+            shared: 64 * KIB,
+            shared_optin: 64 * KIB,
+            shared_reserved: 0,
+            shared_unit: 256,
+        },
+        l2: 4 * MIB,
+        clock: 1_590_000,
+        memory_clock: 5_001_000,
+        bus_width: 256,
+        ecc: true,
+    },
+    Device {
+        name: "NVIDIA A100-SXM4-80GB",
+        capability: (8, 0),
+        multiprocessors: 108,
+        memory: 80 * GIB,
+        sm: Multiprocessor::new(2048, 32, 164),
+        l2: 40 * MIB,
+        clock: 1_410_000,
+        memory_clock: 1_593_000,
+        bus_width: 5120,
+        ecc: true,
+    },
+    Device {
+        name: "NVIDIA GeForce RTX 3090",
+        capability: (8, 6),
+        multiprocessors: 82,
+        memory: 24 * GIB,
+        sm: Multiprocessor::new(1536, 16, 100),
+        l2: 6 * MIB,
+        clock: 1_695_000,
+        memory_clock: 9_751_000,
+        bus_width: 384,
+        ecc: false,
+    },
+    Device {
+        name: "NVIDIA GeForce RTX 4090",
+        capability: (8, 9),
+        multiprocessors: 128,
+        memory: 24 * GIB,
+        sm: Multiprocessor::new(1536, 24, 100),
+        l2: 72 * MIB,
+        clock: 2_520_000,
+        memory_clock: 10_501_000,
+        bus_width: 384,
+        ecc: false,
+    },
+    Device {
+        name: "NVIDIA H100 80GB HBM3",
+        capability: (9, 0),
+        multiprocessors: 132,
+        memory: 80 * GIB,
+        sm: Multiprocessor::new(2048, 32, 228),
+        l2: 50 * MIB,
+        clock: 1_980_000,
+        memory_clock: 2_619_000,
+        bus_width: 5120,
+        ecc: true,
+    },
+    Device {
+        name: "NVIDIA B200",
+        capability: (10, 0),
+        multiprocessors: 148,
+        memory: 180 * GIB,
+        sm: Multiprocessor::new(2048, 32, 228),
+        l2: 126 * MIB,
+        clock: 1_965_000,
+        memory_clock: 3_996_000,
+        bus_width: 8192,
+        ecc: true,
+    },
+    Device {
+        name: "NVIDIA GeForce RTX 5090",
+        capability: (12, 0),
+        multiprocessors: 170,
+        memory: 32 * GIB,
+        sm: Multiprocessor::new(1536, 24, 100),
+        l2: 96 * MIB,
+        clock: 2_407_000,
+        memory_clock: 14_001_000,
+        bus_width: 512,
+        ecc: false,
+    },
+];
+
 impl Device {
-    /// The device for `--arch`.
+    /// The device for `--arch`: 75, 80, 86, 89, 90, 100 or 120.
     pub fn for_arch(arch: u32) -> Option<Device> {
-        let (name, capability, multiprocessors, gib) = match arch {
-            75 => ("Tesla T4", (7, 5), 40, 16),
-            80 => ("NVIDIA A100-SXM4-40GB", (8, 0), 108, 40),
-            90 => ("NVIDIA H100 80GB HBM3", (9, 0), 132, 80),
-            120 => ("NVIDIA GeForce RTX 5090", (12, 0), 170, 32),
-            _ => return None,
-        };
-        Some(Device { name, capability, multiprocessors, memory: gib << 30 })
+        DEVICES.iter().find(|d| d.compute_capability() == arch).cloned()
+    }
+
+    /// All devices.
+    pub fn all() -> &'static [Device] {
+        &DEVICES
     }
 
     /// 90 for 9.0.
@@ -34,7 +195,42 @@ impl Device {
     }
 
     /// Blocks of a launch that fit on the device at once.
-    pub fn resident_blocks(&self, _program: &Program, _launch: &Launch) -> u32 {
-        self.multiprocessors
+    pub fn resident_blocks(&self, program: &Program, launch: &Launch) -> u32 {
+        let function = &program.functions[launch.kernel];
+        let threads = launch.block.iter().product();
+        self.blocks_per_multiprocessor(function, threads, launch.shared_bytes(program)) * self.multiprocessors
     }
+
+    /// Blocks of `threads` threads and `shared` bytes of shared memory (static and dynamic) that fit on a multiprocessor at once.
+    pub fn blocks_per_multiprocessor(&self, function: &Function, threads: u32, shared: u32) -> u32 {
+        if threads == 0 || threads > BLOCK_THREADS || shared > self.sm.shared_optin {
+            return 0;
+        }
+        let warps = threads.div_ceil(32);
+        let by_threads = self.sm.threads / (32 * warps);
+        let unit = (registers(function) * 32).next_multiple_of(REGISTER_UNIT);
+        // Each quarter holds whole warps; a block's warps spread over the quarters evenly.
+        let by_registers = QUARTERS * (REGISTERS / QUARTERS / unit) / warps.next_multiple_of(QUARTERS);
+        let by_shared = match (shared + self.sm.shared_reserved).next_multiple_of(self.sm.shared_unit) {
+            0 => u32::MAX,
+            bytes => self.sm.shared / bytes,
+        };
+        self.sm.blocks.min(by_threads).min(by_registers).min(by_shared)
+    }
+}
+
+/// Registers a thread: an estimate, because only the hardware's assembler knows. It takes the values live at once in the PTX, adds a few
+/// for addresses that the assembler expands, and rounds up as the assembler does; `.maxnreg` and launch bounds cap it.
+pub fn registers(function: &Function) -> u32 {
+    let bound = |threads: u32, blocks: u32| {
+        let warps = (threads.max(1).div_ceil(32) * blocks.max(1)).next_multiple_of(QUARTERS);
+        (REGISTERS / warps / 32) & !7
+    };
+    let threads = function.max_threads.map_or(1, |t| t.iter().product());
+    let cap = bound(threads, function.min_blocks.unwrap_or(1))
+        .min(function.max_registers.unwrap_or(THREAD_REGISTERS))
+        .min(THREAD_REGISTERS);
+    let constants = function.constants.len() + 2 * function.wide_constants.len();
+    let live = function.pressure.saturating_sub(constants as u32);
+    (live + 4).next_multiple_of(2).max(8).min(cap.max(16))
 }

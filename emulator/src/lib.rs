@@ -5,6 +5,7 @@
 //! outside. `driver` is the C interface that programs load as `libcuda.so.1`.
 
 pub mod device;
+pub mod driver;
 pub mod isa;
 pub mod machine;
 pub mod memory;
