@@ -14,8 +14,8 @@ ARCHS=${ARCHS:-75 80 90 120}
 # The least architecture that has the instructions of a file; every other file has a path for each.
 least() {
     case $1 in
-        gemm_tf32 | zoo_reduce) echo 80 ;;
-        bulk_copy | convert_fp8) echo 90 ;;
+        gemm_tf32 | zoo_copy | zoo_reduce) echo 80 ;;
+        bulk_copy | convert_fp8 | zoo_stmatrix) echo 90 ;;
         *) echo 75 ;;
     esac
 }
