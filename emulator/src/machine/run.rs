@@ -88,8 +88,9 @@ fn run_group(
     let alone = warp.groups.len() == 1;
     let (frame, active) = (warp.groups[0].frame, warp.groups[0].mask);
     let code = &world.program.code[..];
-    let observed = watch.counting || !watch.observers.is_empty();
+    let observed = !watch.observers.is_empty();
     let mut pc = warp.groups[0].pc;
+    let mut first = pc;
     let left = loop {
         let mut registers = Registers {
             slots: &mut warp.slots[frame.slot as usize..],
@@ -101,7 +102,13 @@ fn run_group(
         if observed {
             warp.groups[0].pc = pc;
             let scene = world.scene(block.number, warp.info.index, pc);
-            observe(watch, &scene, &Step { instr, frame, group: active, mask, registers: &registers })?;
+            let step = Step { instr, frame, group: active, mask, registers: &registers };
+            watch.observers.iter_mut().try_for_each(|o| o.instruction(&scene, &step))?;
+        }
+        if mask != active
+            && let Some(counters) = &mut watch.counters
+        {
+            counters.guarded(pc, active.count_ones(), mask.count_ones());
         }
         match instr.exec {
             Exec::Lanes(run) => {
@@ -116,6 +123,7 @@ fn run_group(
                     let named = registers.single(instr.r[0])[mask.trailing_zeros() as usize];
                     if !gathered(&warp.info, named, mask)? {
                         warp.groups[0].state = State::Sync(named);
+                        count(watch, first, pc, active);
                         return Ok(());
                     }
                 }
@@ -141,6 +149,8 @@ fn run_group(
             }
             Exec::Control(Control::Branch) if mask == active => {
                 let target = instr.imm as u32;
+                count(watch, first, pc + 1, active);
+                first = target;
                 let goes_on = if target > pc { target < meeting } else { alone };
                 if !goes_on {
                     warp.spins = if target > pc { warp.spins } else { (warp.spins + 1) % (2 * SPIN_CYCLE) };
@@ -151,12 +161,14 @@ fn run_group(
             }
             Exec::Control(_) if mask == 0 => {}
             Exec::Control(control) => {
+                count(watch, first, pc + 1, active);
                 warp.groups[0].pc = pc;
                 return self::control(world, block, warp, watch, control, mask);
             }
         }
         pc = pc.wrapping_add(1);
         if pc == meeting || warp.info.clock >= end {
+            count(watch, first, pc, active);
             break pc;
         }
     };
@@ -185,13 +197,12 @@ fn guarded(registers: &Registers<'_>, instr: &Instr, active: u32) -> u32 {
     active & if instr.negate { !p } else { p }
 }
 
-#[inline(never)]
-fn observe(watch: &mut Watch, scene: &Scene<'_>, step: &Step<'_, '_>) -> Result<(), Fault> {
-    if watch.counting {
-        watch.issued[scene.place.pc as usize] += 1;
-        watch.lanes[scene.place.pc as usize] += u64::from(step.mask.count_ones());
+/// Counts the instructions from `first` to before `end`, which ran without a branch taken.
+#[inline(always)]
+fn count(watch: &mut Watch, first: u32, end: u32, active: u32) {
+    if let Some(counters) = &mut watch.counters {
+        counters.run(first, end, active.count_ones());
     }
-    watch.observers.iter_mut().try_for_each(|o| o.instruction(scene, step))
 }
 
 /// Everything that ends a straight run: `mask` are the lanes of the group at the front that do it, the others go on behind it.

@@ -31,9 +31,8 @@ pub(super) fn run(
     let world = World { settings, program, launch, memory };
     let blocks: u32 = launch.grid.iter().product();
     let capacity = settings.device.resident_blocks(program, launch);
-    if watch.counting {
-        watch.issued.resize(program.code.len(), 0);
-        watch.lanes.resize(program.code.len(), 0);
+    if let Some(counters) = &mut watch.counters {
+        counters.begin(program);
     }
     let mut queue = Queue {
         next: 0,

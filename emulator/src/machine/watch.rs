@@ -2,6 +2,7 @@
 
 use super::{Fault, Frame, Launch, Registers};
 use crate::{
+    counters::Counters,
     memory::GlobalMemory,
     program::{Instr, Program},
     ptx::ast::Space,
@@ -71,6 +72,8 @@ pub struct Access<'a> {
     pub mask: u32,
     /// Address of each lane: of the global space, or the offset in shared or local memory.
     pub addresses: &'a [u64; 32],
+    /// Whether all 32 lanes take part and their bytes follow one another without gaps: known to some handlers, `false` otherwise.
+    pub contiguous: bool,
     /// Bytes of an element: smaller than `bytes` for vectors.
     pub element: u32,
     /// For plain stores: the low and the high word of each element that each lane writes.
@@ -239,26 +242,28 @@ pub trait Observer: Send {
 /// The watchers of a launch.
 #[derive(Default)]
 pub struct Watch {
-    /// Whether anybody but the instruction counts watches: handlers may skip telling otherwise.
+    /// The checks.
     pub observers: Vec<Box<dyn Observer>>,
-    /// How often each instruction was issued.
-    pub issued: Vec<u64>,
-    /// In how many lanes each instruction ran.
-    pub lanes: Vec<u64>,
-    /// Whether to count.
-    pub counting: bool,
+    /// The counters, if anybody wants them.
+    pub counters: Option<Box<Counters>>,
 }
 
 impl Watch {
     /// Tells of an access.
     #[inline(always)]
     pub fn access(&mut self, scene: &Scene<'_>, access: &Access<'_>) -> Result<(), Fault> {
+        if let Some(counters) = &mut self.counters {
+            counters.access(scene.place.block, access);
+        }
         self.observers.iter_mut().try_for_each(|o| o.access(scene, access))
     }
 
     /// Tells of an event.
     #[inline(always)]
     pub fn event(&mut self, scene: &Scene<'_>, event: &Event) -> Result<(), Fault> {
+        if let Some(counters) = &mut self.counters {
+            counters.event(event);
+        }
         self.observers.iter_mut().try_for_each(|o| o.event(scene, event))
     }
 }

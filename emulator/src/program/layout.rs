@@ -1,7 +1,7 @@
 //! Where things are in a loaded module.
 
 use super::instr::{Instr, Use};
-use crate::ptx::ast;
+use crate::{counters::Part, ptx::ast};
 use std::{collections::HashMap, sync::Arc};
 
 /// A loaded module.
@@ -10,6 +10,8 @@ pub struct Program {
     pub code: Vec<Instr>,
     /// Registers that each instruction touches, for the checks.
     pub uses: Vec<Vec<Use>>,
+    /// The PTX instructions that each instruction stands for, for the counters: none for a helper, several for a fused one.
+    pub parts: Vec<Vec<Part>>,
     /// Where each instruction came from.
     pub lines: Vec<Line>,
     /// Kernels and device functions.

@@ -5,6 +5,7 @@ use super::{
     layout::{CallSite, Function, Line, Parameter, Program, align_up},
 };
 use crate::{
+    counters::Part,
     isa::Isa,
     memory::{FUNCTION_BASE, GlobalMemory, Kind},
     ops,
@@ -76,6 +77,7 @@ pub struct FunctionScope {
 pub(super) struct Draft {
     pub instr: Instr,
     pub uses: Vec<Use>,
+    pub parts: Vec<Part>,
     pub line: Line,
 }
 
@@ -149,7 +151,8 @@ impl FunctionScope {
     }
 
     pub(super) fn push(&mut self, instr: Instr, uses: Vec<Use>, source: &ast::Instruction) {
-        self.drafts.push(Draft { instr, uses, line: Line { ptx: source.line, source: source.location } });
+        let line = Line { ptx: source.line, source: source.location };
+        self.drafts.push(Draft { instr, uses, parts: Vec::new(), line });
     }
 }
 
@@ -252,12 +255,17 @@ impl Program {
                     [std::slice::from_ref(&source.opcode), &source.modifiers[..]].concat().join(".");
                 error_at(module, source.line, format!("{spelling}: {message}"))
             })?;
+            // The last stands for the PTX instruction in the counts, those before it prepare.
+            if let Some(last) = scope.drafts.last_mut().filter(|d| d.parts.is_empty()) {
+                last.parts.push(Part::of(&source.opcode, &source.modifiers));
+            }
         }
         starts.push(scope.drafts.len() as u32);
         // Falling off the end leaves the function.
         scope.drafts.push(Draft {
             instr: Instr::new(Exec::Control(Control::Return)),
             uses: Vec::new(),
+            parts: Vec::new(),
             line: Line { ptx: f.code.last().map_or(f.line, |i| i.line), source: None },
         });
         resolve_branches(&mut scope, &starts, self.tables.len());
@@ -280,6 +288,7 @@ impl Program {
             }
             self.code.push(draft.instr);
             self.uses.push(draft.uses);
+            self.parts.push(draft.parts);
             self.lines.push(draft.line);
         }
         layout.end = self.code.len() as u32;
@@ -356,6 +365,7 @@ impl Program {
         Program {
             code: Vec::new(),
             uses: Vec::new(),
+            parts: Vec::new(),
             lines: Vec::new(),
             functions: Vec::new(),
             names: HashMap::new(),

@@ -76,6 +76,7 @@ fn load_at<const E: usize, const V: usize>(
     let found = locate(cx, mask, addresses, bytes)?;
     let mut access = describe(form, AccessKind::Load, Space::Global, mask, bytes, addresses);
     access.element = E as u32;
+    access.contiguous = matches!(found, Found::Run(..));
     tell(cx, &access)?;
     match found {
         Found::Run(allocation, first) if E >= 4 => {
@@ -124,6 +125,7 @@ fn store_at<const E: usize, const V: usize>(
     });
     let mut access = describe(form, AccessKind::Store, Space::Global, mask, bytes, addresses);
     (access.element, access.values) = (E as u32, &values);
+    access.contiguous = matches!(found, Found::Run(..));
     tell(cx, &access)?;
     for l in each_lane(mask) {
         let allocation = found.allocation(cx, addresses[l]);

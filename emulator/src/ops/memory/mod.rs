@@ -119,5 +119,16 @@ pub fn describe(
 ) -> Access<'_> {
     let ordering = form.ordering();
     debug_assert!(kind != AccessKind::Store || ordering != Ordering::NonCoherent, "st.nc does not exist");
-    Access { kind, space, ordering, scope: form.scope(), bytes, mask, addresses, element: bytes, values: &[] }
+    Access {
+        kind,
+        space,
+        ordering,
+        scope: form.scope(),
+        bytes,
+        mask,
+        addresses,
+        contiguous: false,
+        element: bytes,
+        values: &[],
+    }
 }
