@@ -3,8 +3,8 @@
 #
 #   NVCC=/usr/local/cuda/bin/nvcc ./build.sh [NAME ...]
 #
-# The files are committed, so that the tests need no toolkit; they were made by nvcc 13.0.88. OUT and ARCHS choose another
-# folder and other architectures.
+# The files are committed, so that the tests need no toolkit; they were made by nvcc 13.0.88. Their last line is a checksum
+# of the sources, which a test compares. OUT and ARCHS choose another folder and other architectures.
 set -euo pipefail
 cd "$(dirname "$0")"
 NVCC=${NVCC:-nvcc}
@@ -34,6 +34,7 @@ for name in "${@%.cu}"; do
         ptx=$OUT/$name.sm_$arch.ptx
         "$NVCC" -ptx -arch="compute_$arch" -lineinfo -std=c++17 -O3 "$name.cu" -o "$ptx"
         sed -i -e "s|\"$PWD/|\"|" -e "s|\"$toolkit/|\"cuda/|" -e 's|"cuda/bin/\.\.//|"cuda/|' "$ptx"
+        echo "// cksum of $name.cu and common.cuh: $(cat "$name.cu" common.cuh | cksum | cut -d' ' -f1)" >> "$ptx"
     done
 done
 if grep -n '\.file.*"/' "$OUT"/*.ptx; then

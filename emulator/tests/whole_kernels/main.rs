@@ -13,4 +13,5 @@ mod lists;
 mod matrix;
 mod numbers;
 mod quantized;
+mod sources;
 mod zoo;
