@@ -14,3 +14,4 @@ pub mod numeric;
 pub mod ops;
 pub mod program;
 pub mod ptx;
+pub mod report;

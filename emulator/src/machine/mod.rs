@@ -10,6 +10,7 @@ mod context;
 mod fault;
 mod launch;
 mod registers;
+mod repeat;
 mod run;
 mod schedule;
 mod warp;

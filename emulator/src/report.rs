@@ -1,0 +1,55 @@
+//! What the emulator says when a process ends: findings, and counters if they were asked for.
+
+use crate::counters::{Record, Totals, table};
+use serde::Serialize;
+use std::{fmt::Write as _, io};
+
+/// The exit code of a process with findings.
+pub const EXIT_FINDINGS: i32 = 99;
+
+/// What happened in a process.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// What the checks found, and what stopped kernels, in order.
+    pub findings: Vec<String>,
+    /// The counts of each launch, if they were counted.
+    pub records: Vec<Record>,
+}
+
+/// The counters of a process, as JSON.
+#[derive(Serialize)]
+struct Json<'a> {
+    device: &'a str,
+    launches: &'a [Record],
+    totals: Totals,
+}
+
+impl Report {
+    /// The text for people: the table of counters if `counted`, then the findings.
+    pub fn text(&self, counted: bool) -> String {
+        let mut text = String::new();
+        if counted {
+            text.push_str(&table(&self.records));
+        }
+        // Writing to a string cannot fail.
+        let _ = match self.findings.len() {
+            0 => writeln!(text, "cuda-emulator: no findings"),
+            n => writeln!(text, "cuda-emulator: {n} finding{}", if n == 1 { "" } else { "s" }),
+        };
+        for finding in &self.findings {
+            let _ = writeln!(text, "  {finding}");
+        }
+        text
+    }
+
+    /// The counters as JSON.
+    pub fn json(&self, device: &str) -> io::Result<String> {
+        let json = Json { device, launches: &self.records, totals: Totals::of(&self.records) };
+        Ok(serde_json::to_string_pretty(&json)? + "\n")
+    }
+
+    /// The exit code that the findings ask for.
+    pub fn exit_code(&self) -> Option<i32> {
+        (!self.findings.is_empty()).then_some(EXIT_FINDINGS)
+    }
+}
