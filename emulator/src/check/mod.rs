@@ -1,0 +1,54 @@
+//! Checks that make a launch stricter than hardware.
+//!
+//! [`Checker`] makes the observers of a machine (see [`crate::machine::Observer`]): races, uses of values never written. What it
+//! finds is a fault that names what was found, where, and the other party. The interpreter itself finds accesses out of
+//! bounds and misaligned, barriers that not all reach, and deadlocks. Called by `driver` and by tests; tests: `tests/check_*.rs`.
+
+mod clock;
+mod races;
+mod releases;
+mod report;
+mod sets;
+mod shadow;
+mod threads;
+
+pub use races::Races;
+
+use crate::machine::Observer;
+
+/// What to check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Races in shared and global memory.
+    pub races: bool,
+    /// Two lanes that store equal values to one place in one instruction count as a race.
+    pub equal_values: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { races: true, equal_values: false }
+    }
+}
+
+/// Makes the observers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Checker {
+    options: Options,
+}
+
+impl Checker {
+    /// A checker of these things.
+    pub fn new(options: Options) -> Checker {
+        Checker { options }
+    }
+
+    /// The observers for a machine; they stay for all its launches.
+    pub fn observers(&self) -> Vec<Box<dyn Observer>> {
+        let mut all: Vec<Box<dyn Observer>> = Vec::new();
+        if self.options.races {
+            all.push(Box::new(Races::new(self.options.equal_values)));
+        }
+        all
+    }
+}

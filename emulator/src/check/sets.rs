@@ -1,0 +1,208 @@
+//! Sets of accesses to one place since it was last written plainly.
+//!
+//! Sets are lists with shared tails, and what an access does to a set is remembered: data that a thousand warps read in the same way
+//! costs one list, and one look-up a read. An access leaves out of the set what happened before it, where whatever would race
+//! with that would race with the access as well.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+};
+
+/// What an access does, as far as races go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// A weak read.
+    Read,
+    /// A weak write.
+    Write,
+    /// A strong (relaxed, volatile, acquiring) read; within the block only, if `true`.
+    StrongRead(bool),
+    /// A strong write or an atomic operation; within the block only, if `true`.
+    StrongWrite(bool),
+}
+
+impl Class {
+    fn writes(self) -> bool {
+        matches!(self, Class::Write | Class::StrongWrite(_))
+    }
+
+    /// Whether it is strong, and if so, whether for the block only.
+    fn strong(self) -> Option<bool> {
+        match self {
+            Class::StrongRead(block) | Class::StrongWrite(block) => Some(block),
+            Class::Read | Class::Write => None,
+        }
+    }
+
+    /// Whether two accesses that nothing orders are a race.
+    pub fn conflicts(self, other: Class, same_block: bool) -> bool {
+        if !self.writes() && !other.writes() {
+            return false;
+        }
+        match (self.strong(), other.strong()) {
+            (Some(a), Some(b)) => (a || b) && !same_block,
+            _ => true,
+        }
+    }
+
+    /// Whether every access that could race with `other`, which happened before this, could race with this.
+    fn stands_for(self, other: Class, same_block: bool) -> bool {
+        match (self, other) {
+            (Class::Read, Class::Read | Class::StrongRead(_)) => true,
+            (Class::StrongRead(a) | Class::StrongWrite(a), Class::StrongRead(b)) => {
+                a == b && (same_block || !a)
+            }
+            (Class::StrongWrite(a), Class::StrongWrite(b)) => a == b && (same_block || !a),
+            _ => false,
+        }
+    }
+}
+
+/// An access, or the same by several lanes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Number of the warp in the grid.
+    pub warp: u32,
+    /// The warp's epoch.
+    pub epoch: u32,
+    /// The lanes.
+    pub mask: u32,
+    /// What it does.
+    pub class: Class,
+    /// The instruction.
+    pub pc: u32,
+}
+
+/// The empty set.
+pub const EMPTY: u32 = 0;
+
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    member: Member,
+    rest: u32,
+}
+
+/// All sets of a launch, or of the shared memory of a block.
+#[derive(Debug, Default)]
+pub struct Sets {
+    /// Set `i` is node `i - 1` and its rest.
+    nodes: Vec<Node>,
+    after: HashMap<(u32, u32, u32, u32, Class), u32, BuildHasherDefault<Mix>>,
+}
+
+/// What others have to say about members.
+pub trait Relations {
+    /// Whether the new access knows that `old` happened before.
+    fn ordered(&self, old: &Member, new: &Member) -> bool;
+    /// Whether the new access knows that a plain write happened before: the same, for what is asked most.
+    fn ordered_write(&self, warp: u32, lane: u8, epoch: u32, new: &Member) -> bool;
+    /// Whether two warps are in one block.
+    fn same_block(&self, a: u32, b: u32) -> bool;
+    /// Whether nobody can come to know of the accesses of this warp any more.
+    fn closed(&self, warp: u32) -> bool;
+}
+
+impl Sets {
+    /// The set after `new`, or the member of it that `new` races with.
+    #[inline]
+    pub fn after(&mut self, set: u32, new: &Member, relations: &impl Relations) -> Result<u32, Member> {
+        if set == EMPTY && new.class == Class::Write {
+            return Ok(EMPTY);
+        }
+        let key = (set, new.warp, new.epoch, new.mask, new.class);
+        if let Some(&known) = self.after.get(&key) {
+            return Ok(known);
+        }
+        let found = self.find_after(set, new, relations)?;
+        self.after.insert(key, found);
+        Ok(found)
+    }
+
+    fn top(&self, set: u32) -> Option<&Member> {
+        self.nodes.get((set as usize).wrapping_sub(1)).map(|n| &n.member)
+    }
+
+    fn find_after(&mut self, set: u32, new: &Member, relations: &impl Relations) -> Result<u32, Member> {
+        let mut kept = Vec::new();
+        let (mut at, mut all) = (set, true);
+        while let Some(&Node { member, rest }) = self.nodes.get((at as usize).wrapping_sub(1)) {
+            at = rest;
+            let same_block = relations.same_block(member.warp, new.warp);
+            let same = member.warp == new.warp && member.epoch == new.epoch && member.class == new.class;
+            if same && member.mask & new.mask == new.mask && new.class != Class::Write {
+                return Ok(set);
+            }
+            let conflict = new.class.conflicts(member.class, same_block);
+            let may_go = new.class.stands_for(member.class, same_block);
+            if !conflict && !may_go {
+                kept.push(member);
+            } else if relations.ordered(&member, new) {
+                all &= !may_go;
+                if !may_go {
+                    kept.push(member);
+                }
+            } else if conflict {
+                return Err(member);
+            } else {
+                kept.push(member);
+            }
+        }
+        if new.class == Class::Write {
+            return Ok(EMPTY);
+        }
+        // Whatever could race with the new access will race with the last one, which nobody can come to know of.
+        let stands = |top: &Member| relations.closed(top.warp) && top.class.stands_for(new.class, false);
+        if self.top(set).is_some_and(stands) {
+            return Ok(set);
+        }
+        let rest = if all { set } else { kept.iter().rev().fold(EMPTY, |rest, &m| self.push(rest, m)) };
+        Ok(self.push(rest, *new))
+    }
+
+    /// A member that writes.
+    pub fn writer(&self, mut set: u32) -> Option<Member> {
+        while let Some(&Node { member, rest }) = self.nodes.get((set as usize).wrapping_sub(1)) {
+            if member.class.writes() {
+                return Some(member);
+            }
+            set = rest;
+        }
+        None
+    }
+
+    fn push(&mut self, rest: u32, member: Member) -> u32 {
+        self.nodes.push(Node { member, rest });
+        self.nodes.len() as u32
+    }
+}
+
+/// A hasher for small keys: multiplies and rotates.
+#[derive(Debug, Default, Clone)]
+pub struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&b| self.write_u64(u64::from(b)));
+    }
+
+    fn write_u8(&mut self, v: u8) {
+        self.write_u64(u64::from(v));
+    }
+
+    fn write_u32(&mut self, v: u32) {
+        self.write_u64(u64::from(v));
+    }
+
+    fn write_u64(&mut self, v: u64) {
+        self.0 = (self.0.rotate_left(23) ^ v).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn write_isize(&mut self, v: isize) {
+        self.write_u64(v as u64);
+    }
+}
