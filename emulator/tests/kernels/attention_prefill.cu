@@ -52,7 +52,8 @@ __device__ __forceinline__ void multiply_keys(float (&scores)[8][4], const uint3
 __device__ __forceinline__ void multiply_values(float (&out)[8][4], const float (&scores)[8][4], Tile& values) {
     const uint32_t lane = threadIdx.x % WARP;
 #pragma unroll
-    for (uint32_t k = 0; k < 4; k++) {  // 16 keys at a time: what a thread holds of the scores is its part of the left factor
+    // 16 keys at a time: what a thread holds of the scores is its part of the left factor.
+    for (uint32_t k = 0; k < 4; k++) {
         const uint32_t a[4] = {
             pack_half2(scores[2 * k][0], scores[2 * k][1]),
             pack_half2(scores[2 * k][2], scores[2 * k][3]),

@@ -1,4 +1,4 @@
-// What several kernels of this folder need: reductions within a warp, GELU, and the instructions that CUDA C++ has no name for.
+// What several kernels of this folder need: warp reductions, GELU, and instructions that CUDA C++ has no name for.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +44,7 @@ __device__ __forceinline__ uint32_t shared_address(const void* p) {
 }
 
 // Copies the first `bytes` (0..=16) of the 16 bytes at src to shared memory at dst and zeros the rest; src is not touched
-// when bytes is 0. From sm_80 on the copy is asynchronous: it is there after cp_async_wait, for the thread that asked for it.
+// when bytes is 0. From sm_80 on the copy is asynchronous: there after cp_async_wait, for the thread that asked for it.
 __device__ __forceinline__ void cp_async_16(void* dst, const void* src, uint32_t bytes) {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;"

@@ -38,7 +38,8 @@ extern "C" __global__ void fma_f16x2(__half2* __restrict__ y, const __half2* __r
 // Bytes   reads 12*n, writes 8*n
 // Exact   yes from sm_80 on
 extern "C" __global__ void fma_bf16x2(__nv_bfloat162* __restrict__ y, const __nv_bfloat162* __restrict__ a,
-                                      const __nv_bfloat162* __restrict__ x, const __nv_bfloat162* __restrict__ b, uint32_t n) {
+                                      const __nv_bfloat162* __restrict__ x, const __nv_bfloat162* __restrict__ b,
+                                      uint32_t n) {
     const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
 #if __CUDA_ARCH__ >= 800

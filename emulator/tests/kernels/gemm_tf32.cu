@@ -31,7 +31,8 @@ gemm_tf32(float* __restrict__ y, const float* __restrict__ a, const float* __res
             const float value = r < n && j < k ? b[uint64_t(r) * k + j] : 0.0f;
             asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(b_part[i]) : "f"(value));
         }
-        asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32"
+            " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
             : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
             : "r"(a_part[0]), "r"(a_part[1]), "r"(a_part[2]), "r"(a_part[3]), "r"(b_part[0]), "r"(b_part[1]));
     }
@@ -67,7 +68,8 @@ gemm_bf16(float* __restrict__ y, const uint32_t* __restrict__ a, const uint32_t*
             const uint32_t r = column + group, j = k0 + i * 4 + part;
             b_part[i] = r < n && j < n_pairs ? b[uint64_t(r) * n_pairs + j] : 0;
         }
-        asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"
+            " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
             : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
             : "r"(a_part[0]), "r"(a_part[1]), "r"(a_part[2]), "r"(a_part[3]), "r"(b_part[0]), "r"(b_part[1]));
     }

@@ -16,7 +16,9 @@ __device__ __noinline__ float apply(Affine f, float x) {
     return x;
 }
 
-__device__ __noinline__ Affine compose(Affine f, Affine g) { return {f.scale * g.scale, f.scale * g.shift + f.shift, 1}; }
+__device__ __noinline__ Affine compose(Affine f, Affine g) {
+    return {f.scale * g.scale, f.scale * g.shift + f.shift, 1};
+}
 
 __device__ __noinline__ float square(float x) { return x * x; }
 __device__ __noinline__ float negate(float x) { return -x; }
@@ -25,7 +27,7 @@ __device__ float (*const FUNCTIONS[3])(float) = {square, negate, halve};
 
 // calls: y[i] = what four kinds of call make of x[i]
 //
-//   y  [4, n] f32: fibonacci(i % 12); f(x) with a struct by value; (f o g)(x) with a struct returned; a function from a table
+//   y  [4, n] f32: fibonacci(i % 12); f(x), a struct by value; (f o g)(x), a struct returned; a function from a table
 //   x  [n] f32
 //
 // Launch  grid ceil(n / block), any block; no shared memory
@@ -105,8 +107,8 @@ extern "C" __global__ void sort_locally(uint32_t* y, const uint32_t* x, uint32_t
 //
 // Launch  any
 extern "C" __global__ void say(int base, double real) {
-    printf("thread %d of block %u: %5.2f %s %c %lld %%\n", base + int(threadIdx.x), blockIdx.x, real * threadIdx.x, "text", 'z',
-           -5000000000ll - threadIdx.x);
+    printf("thread %d of block %u: %5.2f %s %c %lld %%\n", base + int(threadIdx.x), blockIdx.x, real * threadIdx.x, "text",
+           'z', -5000000000ll - threadIdx.x);
 }
 
 // check_below: asserts that x[i] < limit

@@ -35,7 +35,8 @@ extern "C" __global__ void lock(uint32_t* count, uint32_t* taken) {
     for (uint32_t turn = 0; turn < WARP; turn++) {
         if (threadIdx.x % WARP == turn) {
             uint32_t expected = 0;
-            while (!Flag(*taken).compare_exchange_weak(expected, 1, cuda::memory_order_acquire, cuda::memory_order_relaxed)) {
+            while (!Flag(*taken).compare_exchange_weak(expected, 1, cuda::memory_order_acquire,
+                                                       cuda::memory_order_relaxed)) {
                 expected = 0;
             }
             *count = *count + 1;

@@ -4,7 +4,7 @@
 
 // store_matrices: stmatrix of one, two and four matrices, straight and transposed
 //
-//   y  [6, 32, 8] f16: what shared memory holds after x1, x2, x4, x1.trans, x2.trans, x4.trans; zeros where nothing is stored
+//   y  [6, 32, 8] f16: shared memory after x1, x2, x4, x1.trans, x2.trans, x4.trans; zeros where nothing is stored
 //   x  [4, 32] u32: a row a register, a column a lane
 //
 // Launch  grid 1, block 32; no dynamic shared memory

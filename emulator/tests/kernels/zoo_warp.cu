@@ -28,8 +28,8 @@ extern "C" __global__ void shuffles(uint32_t* y, const uint32_t* x, uint32_t n) 
 
 // votes: votes and matches, by all lanes and by the odd ones alone
 //
-//   y  [9, n] u32: any x > 100; all; uniform; the ballot; who has the same x; who, minus 1, if all have the same upper bytes, or 0; the number of
-//      lanes below; then by the odd lanes alone (even lanes: 0): the ballot; who has the same x
+//   y  [9, n] u32: any x > 100; all; uniform; the ballot; who has the same x; who, minus 1, if all have the same upper
+//      bytes, or 0; the number of lanes below; then by the odd lanes alone (even lanes: 0): the ballot; who has the same x
 //   x  [n] u32, n a multiple of 32
 //
 // Launch  grid ceil(n / block), block a multiple of 32; no shared memory
