@@ -24,6 +24,8 @@ pub struct Settings {
     pub jitter: Option<u64>,
     /// Warp instructions without a block finishing or a barrier completing after which a launch counts as stuck.
     pub patience: u64,
+    /// Whether the checks are on that only a checked run asks for, such as copies that nobody waits for.
+    pub strict: bool,
 }
 
 impl Settings {
@@ -36,6 +38,7 @@ impl Settings {
             threads: 1,
             jitter: None,
             patience: 400_000_000,
+            strict: false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The interpreter's loop: runs a warp until it waits, ends, or has had its turn.
 
 use super::{
-    Context, Event, Fault, FaultKind, Registers, Watch, Where, barrier,
+    Context, Event, Fault, FaultKind, Order, Registers, Watch, Where, barrier,
     block::BlockInfo,
     call,
     launch::{Launch, Settings},
@@ -50,6 +50,9 @@ pub(super) fn run(
     turn: u64,
 ) -> Result<(Stop, u64), Fault> {
     let start = warp.info.clock;
+    if world.settings.order != Order::InOrder {
+        block.transfers.drift(warp.info.index, &mut block.shared);
+    }
     loop {
         if warp.groups.is_empty() {
             return Ok((Stop::Done, warp.info.clock - start));
@@ -250,7 +253,7 @@ fn control(
             warp.info.exited |= mask;
             block.barriers.leave(mask.count_ones());
             watch.event(&scene, &Event::Exit { mask })?;
-            crate::ops::leave(&mut warp.info, mask)?;
+            crate::ops::leave(world.settings, world.program, &mut block.transfers, &warp.info, mask)?;
             warp.groups.swap_remove(0);
             warp.spins = 0;
             Ok(())

@@ -34,6 +34,7 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
         "ld" | "ldu" | "st" => memory::lower(b),
         "bra" | "brx" | "call" | "ret" | "exit" | "trap" => control::lower(b),
         "bar" | "barrier" => barrier::lower(b),
+        "cp" => copy::lower(b),
         _ => Err("unknown instruction".into()),
     }
 }

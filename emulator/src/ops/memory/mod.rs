@@ -10,7 +10,9 @@ mod shared;
 mod uniform;
 
 pub use form::Form;
+pub use global::locate;
 pub use lower::{lower, place_address};
+pub use shared::check_bounds;
 
 use crate::{
     machine::{Access, AccessKind, Context, Fault, FaultKind, Ordering, Scene, WatchPlace},
