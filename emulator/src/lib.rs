@@ -16,3 +16,4 @@ pub mod ops;
 pub mod program;
 pub mod ptx;
 pub mod report;
+pub mod tensor;

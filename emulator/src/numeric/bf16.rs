@@ -130,7 +130,7 @@ super::pair::of_halves! {
 /// `x` in f32; where inexact and even, the odd neighbour on the side of `x`. What overflows becomes infinite or the largest f32;
 /// both round to an infinite bf16.
 #[inline(always)]
-fn narrow_to_odd(x: f64) -> f32 {
+pub(crate) fn narrow_to_odd(x: f64) -> f32 {
     let near = x as f32;
     let error = x - f64::from(near);
     let bits = near.to_bits();

@@ -115,7 +115,7 @@ fn narrow_sum(a: f64, b: f64, round: Round) -> f32 {
 
 /// The rounded sum and its exact error (Knuth); NaN for the error where the sum is not finite.
 #[inline(always)]
-pub(super) fn two_sum(a: f64, b: f64) -> (f64, f64) {
+pub(crate) fn two_sum(a: f64, b: f64) -> (f64, f64) {
     let sum = a + b;
     let b_part = sum - a;
     let a_part = sum - b_part;
@@ -124,7 +124,7 @@ pub(super) fn two_sum(a: f64, b: f64) -> (f64, f64) {
 
 /// `rounded` moved to its odd neighbour towards `rounded + error`, unless it is exact (error 0 or NaN) or odd.
 #[inline(always)]
-pub(super) fn to_odd(rounded: f64, error: f64) -> f64 {
+pub(crate) fn to_odd(rounded: f64, error: f64) -> f64 {
     let bits = rounded.to_bits();
     let inexact_even = error.abs() > 0.0 && bits & 1 == 0;
     let outwards = (error.to_bits() ^ bits) >> 63 == 0;
