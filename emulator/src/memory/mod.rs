@@ -6,6 +6,7 @@
 
 mod allocation;
 mod global;
+pub mod update;
 mod window;
 
 pub use allocation::{Allocation, Kind, Storage};

@@ -4,10 +4,13 @@
 //! handler of pure arithmetic is made by [`lanes`] from a function on single values (see [`crate::numeric`]); others get a
 //! [`crate::machine::Context`].
 
+mod atomic;
 mod barrier;
 mod compare;
 mod control;
 mod copy;
+mod exchange;
+mod fence;
 mod float;
 mod integer;
 mod lanes;
@@ -35,6 +38,9 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
         "bra" | "brx" | "call" | "ret" | "exit" | "trap" => control::lower(b),
         "bar" | "barrier" => barrier::lower(b),
         "cp" => copy::lower(b),
+        "shfl" | "vote" | "match" | "redux" | "elect" | "activemask" => exchange::lower(b),
+        "atom" | "red" => atomic::lower(b),
+        "membar" | "fence" => fence::lower(b),
         _ => Err("unknown instruction".into()),
     }
 }
