@@ -194,6 +194,15 @@ impl Device {
         self.capability.0 * 10 + self.capability.1
     }
 
+    /// How many times faster it is in single precision than in double.
+    pub fn double_ratio(&self) -> u32 {
+        match self.compute_capability() {
+            80 | 90 | 100 => 2,
+            75 => 32,
+            _ => 64,
+        }
+    }
+
     /// Blocks of a launch that fit on the device at once.
     pub fn resident_blocks(&self, program: &Program, launch: &Launch) -> u32 {
         let function = &program.functions[launch.kernel];
@@ -217,6 +226,12 @@ impl Device {
         };
         self.sm.blocks.min(by_threads).min(by_registers).min(by_shared)
     }
+}
+
+/// Threads of a block at most, so that its registers fit.
+pub fn threads_by_registers(function: &Function) -> u32 {
+    let unit = (registers(function) * 32).next_multiple_of(REGISTER_UNIT);
+    32 * QUARTERS * (REGISTERS / QUARTERS / unit)
 }
 
 /// Registers a thread: an estimate, because only the hardware's assembler knows. It takes the values live at once in the PTX, adds a few

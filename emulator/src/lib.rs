@@ -8,6 +8,7 @@ pub mod check;
 pub mod counters;
 pub mod device;
 pub mod driver;
+pub mod fatbin;
 pub mod isa;
 pub mod machine;
 pub mod memory;

@@ -1,17 +1,17 @@
-//! Copies and fills.
+//! Copies and fills: how programs ask for them, and their checks. `transfer` does them.
 
 use super::{
     code::{Code, Result},
     entries,
     handle::Id,
-    hooks::HostEvent,
-    raw::Host,
+    raw::{Host, In},
     run,
     state::{Driver, Locked},
     stream::Stream,
-    work::{CopyWork, Op, Place, SetWork, Work},
+    work::{CopyWork, Place, SetWork, Side, Work},
 };
 use crate::memory::Kind;
+use bytemuck::{Pod, Zeroable};
 use std::sync::Arc;
 
 /// Whether a call comes back before its copy is done.
@@ -23,192 +23,304 @@ enum Returns {
     Soon,
 }
 
-impl CopyWork {
-    /// A copy of `len` bytes in one piece.
-    fn linear(to: Place, from: Place, len: u64) -> CopyWork {
-        CopyWork { to, to_pitch: len, from, from_pitch: len, width: len, rows: 1 }
+/// What the caller says of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Host,
+    Device,
+    /// Either: the address tells.
+    Any,
+}
+
+/// One side of `CUDA_MEMCPY3D`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct Side3d {
+    x: u64,
+    y: u64,
+    z: u64,
+    level: u64,
+    kind: u32,
+    padding: u32,
+    host: Host,
+    device: u64,
+    array: u64,
+    reserved: u64,
+    pitch: u64,
+    height: u64,
+}
+
+/// `CUDA_MEMCPY3D`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct Copy3d {
+    from: Side3d,
+    to: Side3d,
+    width: u64,
+    height: u64,
+    depth: u64,
+}
+
+/// One side of `CUDA_MEMCPY2D`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct Side2d {
+    x: u64,
+    y: u64,
+    kind: u32,
+    padding: u32,
+    host: Host,
+    device: u64,
+    array: u64,
+    pitch: u64,
+}
+
+/// `CUDA_MEMCPY2D`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct Copy2d {
+    from: Side2d,
+    to: Side2d,
+    width: u64,
+    height: u64,
+}
+
+/// `CUDA_MEMSET_NODE_PARAMS`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct Fill {
+    pub to: u64,
+    pub pitch: u64,
+    pub value: u32,
+    pub size: u32,
+    pub width: u64,
+    pub rows: u64,
+}
+
+impl From<Copy2d> for Copy3d {
+    fn from(copy: Copy2d) -> Copy3d {
+        let side = |s: Side2d| {
+            let Side2d { x, y, kind, host, device, array, pitch, .. } = s;
+            Side3d { x, y, kind, host, device, array, pitch, ..Zeroable::zeroed() }
+        };
+        Copy3d { from: side(copy.from), to: side(copy.to), width: copy.width, height: copy.height, depth: 1 }
     }
+}
+
+fn overflow() -> super::code::Error {
+    Code::INVALID_VALUE.because("the extent of a copy overflows")
+}
+
+/// Bytes from the first to the last of an extent.
+fn span(width: u64, rows: u64, pitch: u64, slices: u64, slice: u64) -> Result<u64> {
+    let last = |n: u64, step: u64| n.saturating_sub(1).checked_mul(step);
+    let span =
+        last(rows, pitch).zip(last(slices, slice)).and_then(|(a, b)| a.checked_add(b)?.checked_add(width));
+    span.filter(|&n| n < 1 << 48).ok_or_else(overflow)
 }
 
 impl Driver {
     /// Checks that `len` bytes from a device address lie in one allocation.
     pub(super) fn check_range(&self, address: u64, len: u64) -> Result<()> {
-        match self.machine.memory.range(address, len) {
-            Some(_) => Ok(()),
-            None => {
-                let near = self.machine.memory.explain(address);
-                let message = format!("{len} bytes at {address:#x} do not lie in one allocation: {near:?}");
+        if self.machine.memory.range(address, len).is_some() {
+            return Ok(());
+        }
+        let near = self.machine.memory.explain(address);
+        let message = format!("{len} bytes at {address:#x} do not lie in one allocation: {near:?}");
+        Err(Code::INVALID_VALUE.because(message))
+    }
+
+    /// What lies at an address that a copy of `len` bytes names.
+    fn place(&self, host: Host, len: u64, of: Of) -> Result<Place> {
+        let address = host.address();
+        if host.is_null() {
+            return Err(Code::INVALID_VALUE.because("an address of a copy is null"));
+        }
+        match self.machine.memory.range(address, 1) {
+            None if of == Of::Device => Err(self.check_range(address, len).err().unwrap_or_else(overflow)),
+            None => Ok(Place::Host(host)),
+            Some(a) if of == Of::Host && !matches!(a.kind, Kind::Host | Kind::Managed) => {
+                let message = format!("{address:#x} is an address of the device, expected one of the host");
                 Err(Code::INVALID_VALUE.because(message))
             }
-        }
-    }
-
-    /// One side of a copy that the caller says is memory of the host.
-    fn host_side(&self, host: Host, len: u64) -> Result<Place> {
-        if host.0 == 0 {
-            return Err(Code::INVALID_VALUE.because("the host address is null"));
-        }
-        match self.machine.memory.range(host.0, 1) {
-            None => Ok(Place::Host(host)),
-            Some(a) if matches!(a.kind, Kind::Host | Kind::Managed) => {
-                self.check_range(host.0, len)?;
-                Ok(Place::Device(host.0))
+            Some(_) => {
+                self.check_range(address, len)?;
+                Ok(Place::Device(address))
             }
-            Some(_) => Err(Code::INVALID_VALUE
-                .because(format!("{:#x} is an address of the device, not of the host", host.0))),
         }
     }
 
-    fn device_side(&self, address: u64, len: u64) -> Result<Place> {
-        self.check_range(address, len)?;
-        Ok(Place::Device(address))
+    fn linear(&self, to: (Host, Of), from: (Host, Of), len: usize) -> Result<CopyWork> {
+        let width = len as u64;
+        let side = |(host, of): (Host, Of)| match width {
+            0 => Ok(Side { place: Place::Host(host), pitch: 0, slice: 0 }),
+            _ => Ok(Side { place: self.place(host, width, of)?, pitch: width, slice: width }),
+        };
+        Ok(CopyWork { to: side(to)?, from: side(from)?, width, rows: 1, slices: 1 })
     }
 
-    fn read_row(&mut self, from: &Place, offset: u64, row: &mut [u8]) -> Result<()> {
-        match from {
-            Place::Host(host) => Host(host.0 + offset).read(row),
-            Place::Staged(bytes) => row.copy_from_slice(&bytes[offset as usize..][..row.len()]),
-            Place::Device(address) => {
-                let (address, len) = (address + offset, row.len() as u64);
-                self.check_range(address, len).map_err(|e| Code::ILLEGAL_ADDRESS.because(e.message))?;
-                if let Some(allocation) = self.machine.memory.range(address, len) {
-                    allocation.read(address, row);
+    /// Checks a copy of the general form.
+    pub(super) fn copy_work(&self, copy: &Copy3d) -> Result<CopyWork> {
+        let (width, rows, slices) = (copy.width, copy.height, copy.depth);
+        let side = |s: &Side3d| {
+            let (base, of) = match s.kind {
+                1 => (s.host, Of::Host),
+                2 => (bytemuck::cast(s.device), Of::Device),
+                4 => (bytemuck::cast(s.device), Of::Any),
+                3 => return Err(Code::NOT_SUPPORTED.because("CUDA arrays")),
+                kind => {
+                    return Err(Code::INVALID_VALUE.because(format!("memory type {kind}, expected 1 to 4")));
                 }
-            }
-        }
-        Ok(())
-    }
-
-    fn write_row(&mut self, to: &Place, offset: u64, row: &[u8]) -> Result<()> {
-        match to {
-            Place::Host(host) => Host(host.0 + offset).write(row),
-            Place::Staged(_) => unreachable!("nothing is copied to bytes that were taken from the host"),
-            Place::Device(address) => {
-                let (address, len) = (address + offset, row.len() as u64);
-                self.check_range(address, len).map_err(|e| Code::ILLEGAL_ADDRESS.because(e.message))?;
-                if let Some(allocation) = self.machine.memory.range(address, len) {
-                    allocation.write(address, row);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Does a copy.
-    pub(super) fn copy_now(&mut self, copy: &CopyWork) -> Result<()> {
-        let mut row = vec![0; copy.width as usize];
-        for r in 0..copy.rows {
-            let (from, to) = (r * copy.from_pitch, r * copy.to_pitch);
-            self.read_row(&copy.from, from, &mut row)?;
-            self.write_row(&copy.to, to, &row)?;
-            let event = match (&copy.to, &copy.from) {
-                (Place::Device(t), Place::Device(f)) => HostEvent::Copied(t + to, f + from, copy.width),
-                (Place::Device(t), _) => HostEvent::Written(t + to, copy.width),
-                (_, Place::Device(f)) => HostEvent::Read(f + from, copy.width),
-                _ => continue,
             };
-            self.hooks.host(&self.options, event);
-        }
-        Ok(())
+            let pitch = if s.pitch == 0 { s.x.saturating_add(width) } else { s.pitch };
+            if rows > 1 && pitch < s.x.saturating_add(width) {
+                return Err(
+                    Code::INVALID_VALUE.because(format!("pitch {pitch} is less than the width {width}"))
+                );
+            }
+            let height = if s.height == 0 { s.y.saturating_add(rows) } else { s.height };
+            let slice = pitch.checked_mul(height).ok_or_else(overflow)?;
+            let offset = span(s.x, s.y.saturating_add(1), pitch, s.z.saturating_add(1), slice)?;
+            let len = span(width, rows, pitch, slices, slice)?;
+            Ok(Side { place: self.place(base.offset(offset), len, of)?, pitch, slice })
+        };
+        Ok(CopyWork { to: side(&copy.to)?, from: side(&copy.from)?, width, rows, slices })
     }
 
-    /// Fills memory.
-    pub(super) fn set_now(&mut self, set: &SetWork) -> Result<()> {
-        let element = &set.value.to_le_bytes()[..set.size as usize];
-        let row = element.repeat(set.width as usize);
-        for r in 0..set.rows {
-            self.write_row(&Place::Device(set.to), r * set.pitch, &row)?;
-            self.hooks.host(&self.options, HostEvent::Written(set.to + r * set.pitch, row.len() as u64));
+    /// Checks a fill.
+    pub(super) fn set_work(&self, fill: &Fill) -> Result<SetWork> {
+        let Fill { to, pitch, value, size, width, rows } = *fill;
+        if !matches!(size, 1 | 2 | 4) {
+            return Err(Code::INVALID_VALUE.because(format!("elements of {size} bytes, expected 1, 2 or 4")));
         }
-        Ok(())
+        let bytes = width.checked_mul(size.into()).ok_or_else(overflow)?;
+        let pitch = if rows > 1 { pitch } else { bytes };
+        if pitch < bytes || !to.is_multiple_of(size.into()) || rows > 1 && !pitch.is_multiple_of(size.into())
+        {
+            let message =
+                format!("address {to:#x}, pitch {pitch}: expected multiples of {size}, and rows that fit");
+            return Err(Code::INVALID_VALUE.because(message));
+        }
+        if bytes > 0 && rows > 0 {
+            self.check_range(to, span(bytes, rows, pitch, 1, 0)?)?;
+        }
+        Ok(SetWork { to, pitch, value, size, width, rows })
     }
 }
 
-/// Submits a copy. Pageable memory of the host is read when the call is made, and written before it returns.
+/// Submits a copy. Pageable memory of the host is read when the call is made, and written before it returns; a captured copy
+/// does both when the graph runs.
 fn copy(d: &mut Locked, stream: Id<Stream>, mut copy: CopyWork, returns: Returns) -> Result<()> {
+    if returns == Returns::Done {
+        d.check_unsafe("a synchronous copy")?;
+    }
     let stream = d.stream(stream)?;
-    if copy.width == 0 || copy.rows == 0 {
+    if copy.width == 0 || copy.rows == 0 || copy.slices == 0 {
         return Ok(());
     }
-    if let Place::Host(host) = copy.from {
-        let mut bytes = vec![0; ((copy.rows - 1) * copy.from_pitch + copy.width) as usize];
-        host.read(&mut bytes);
-        copy.from = Place::Staged(Arc::new(bytes));
+    if d.streams.get(stream)?.capture.is_some() {
+        return run::work(d, stream, Work::Copy(copy)).map(|_| ());
     }
-    let pageable = matches!(copy.to, Place::Host(_));
-    let number = d.submit(stream, Op::Work(Work::Copy(copy)))?;
-    match returns == Returns::Done || pageable {
-        true => run::until(d, stream, number),
-        false => run::limit(d, stream),
+    if let Place::Host(host) = copy.from.place {
+        let len = span(copy.width, copy.rows, copy.from.pitch, copy.slices, copy.from.slice)?;
+        copy.from.place = Place::Staged(Arc::new(host.bytes(len as usize)));
+    }
+    let pageable = matches!(copy.to.place, Place::Host(_));
+    match run::work(d, stream, Work::Copy(copy))? {
+        Some(number) if returns == Returns::Done || pageable => run::until(d, stream, number),
+        _ => Ok(()),
     }
 }
 
-fn to_device(
+fn linear(
     d: &mut Locked,
-    to: u64,
-    from: Host,
-    len: usize,
     stream: Id<Stream>,
+    to: (Host, Of),
+    from: (Host, Of),
+    len: usize,
     returns: Returns,
 ) -> Result<()> {
-    let len = len as u64;
     d.current()?;
-    let work = CopyWork::linear(d.device_side(to, len)?, d.host_side(from, len)?, len);
+    let work = d.linear(to, from, len)?;
     copy(d, stream, work, returns)
 }
 
-fn to_host(
-    d: &mut Locked,
-    to: Host,
-    from: u64,
-    len: usize,
-    stream: Id<Stream>,
-    returns: Returns,
-) -> Result<()> {
-    let len = len as u64;
+/// Copies that do not touch the host come back at once, even those that are called synchronous.
+fn between(d: &mut Locked, to: Host, from: Host, len: usize) -> Result<()> {
+    linear(d, Id::NULL, (to, Of::Device), (from, Of::Device), len, Returns::Soon)
+}
+
+fn general(d: &mut Locked, work: &Copy3d, stream: Id<Stream>, returns: Returns) -> Result<()> {
     d.current()?;
-    let work = CopyWork::linear(d.host_side(to, len)?, d.device_side(from, len)?, len);
+    let work = d.copy_work(work)?;
     copy(d, stream, work, returns)
 }
 
-fn on_device(d: &mut Locked, to: u64, from: u64, len: usize, stream: Id<Stream>) -> Result<()> {
-    let len = len as u64;
-    d.current()?;
-    let work = CopyWork::linear(d.device_side(to, len)?, d.device_side(from, len)?, len);
-    copy(d, stream, work, Returns::Soon)
-}
-
-fn fill(d: &mut Locked, to: u64, value: u32, size: u32, n: usize, stream: Id<Stream>) -> Result<()> {
+fn fill(d: &mut Locked, stream: Id<Stream>, fill: &Fill) -> Result<()> {
     let stream = d.stream(stream)?;
-    let width = n as u64;
-    let bytes = width.checked_mul(u64::from(size));
-    let bytes = bytes.ok_or_else(|| Code::INVALID_VALUE.because(format!("{n} elements of {size} bytes")))?;
-    d.check_range(to, bytes)?;
-    if !to.is_multiple_of(u64::from(size)) {
-        return Err(Code::INVALID_VALUE.because(format!("address {to:#x} is not a multiple of {size}")));
+    let work = d.set_work(fill)?;
+    if work.width == 0 || work.rows == 0 {
+        return Ok(());
     }
-    if n > 0 {
-        let set = SetWork { to, pitch: bytes, value, size, width, rows: 1 };
-        d.submit(stream, Op::Work(Work::Set(set)))?;
-    }
-    run::limit(d, stream)
+    run::work(d, stream, Work::Set(work)).map(|_| ())
+}
+
+/// A fill of `n` elements of `size` bytes.
+fn row(to: u64, value: u32, size: u32, n: usize) -> Fill {
+    Fill { to, pitch: 0, value, size, width: n as u64, rows: 1 }
+}
+
+/// A fill of rows.
+fn rows(to: u64, pitch: usize, value: u32, size: u32, (width, rows): (usize, usize)) -> Fill {
+    Fill { to, pitch: pitch as u64, value, size, width: width as u64, rows: rows as u64 }
 }
 
 entries! {
-    fn cuMemcpyHtoD_v2(to: u64, from: Host, len: usize) |d| to_device(d, to, from, len, Id::NULL, Returns::Done);
-    fn cuMemcpyDtoH_v2(to: Host, from: u64, len: usize) |d| to_host(d, to, from, len, Id::NULL, Returns::Done);
-    fn cuMemcpyDtoD_v2(to: u64, from: u64, len: usize) |d| on_device(d, to, from, len, Id::NULL);
-    fn cuMemcpyHtoDAsync_v2(to: u64, from: Host, len: usize, stream: Id<Stream>) |d| {
-        to_device(d, to, from, len, stream, Returns::Soon)
+    fn cuMemcpy(to: Host, from: Host, len: usize) |d| linear(d, Id::NULL, (to, Of::Any), (from, Of::Any), len, Returns::Done);
+    fn cuMemcpyAsync(to: Host, from: Host, len: usize, stream: Id<Stream>) |d| {
+        linear(d, stream, (to, Of::Any), (from, Of::Any), len, Returns::Soon)
     };
-    fn cuMemcpyDtoHAsync_v2(to: Host, from: u64, len: usize, stream: Id<Stream>) |d| {
-        to_host(d, to, from, len, stream, Returns::Soon)
+    fn cuMemcpyHtoD_v2(to: Host, from: Host, len: usize) |d| {
+        linear(d, Id::NULL, (to, Of::Device), (from, Of::Host), len, Returns::Done)
     };
-    fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, len: usize, stream: Id<Stream>) |d| on_device(d, to, from, len, stream);
-    fn cuMemsetD8_v2(to: u64, value: u8, n: usize) |d| fill(d, to, value.into(), 1, n, Id::NULL);
-    fn cuMemsetD16_v2(to: u64, value: u16, n: usize) |d| fill(d, to, value.into(), 2, n, Id::NULL);
-    fn cuMemsetD32_v2(to: u64, value: u32, n: usize) |d| fill(d, to, value, 4, n, Id::NULL);
-    fn cuMemsetD8Async(to: u64, value: u8, n: usize, stream: Id<Stream>) |d| fill(d, to, value.into(), 1, n, stream);
-    fn cuMemsetD16Async(to: u64, value: u16, n: usize, stream: Id<Stream>) |d| fill(d, to, value.into(), 2, n, stream);
-    fn cuMemsetD32Async(to: u64, value: u32, n: usize, stream: Id<Stream>) |d| fill(d, to, value, 4, n, stream);
+    fn cuMemcpyDtoH_v2(to: Host, from: Host, len: usize) |d| {
+        linear(d, Id::NULL, (to, Of::Host), (from, Of::Device), len, Returns::Done)
+    };
+    fn cuMemcpyDtoD_v2(to: Host, from: Host, len: usize) |d| between(d, to, from, len);
+    fn cuMemcpyHtoDAsync_v2(to: Host, from: Host, len: usize, stream: Id<Stream>) |d| {
+        linear(d, stream, (to, Of::Device), (from, Of::Host), len, Returns::Soon)
+    };
+    fn cuMemcpyDtoHAsync_v2(to: Host, from: Host, len: usize, stream: Id<Stream>) |d| {
+        linear(d, stream, (to, Of::Host), (from, Of::Device), len, Returns::Soon)
+    };
+    fn cuMemcpyDtoDAsync_v2(to: Host, from: Host, len: usize, stream: Id<Stream>) |d| {
+        linear(d, stream, (to, Of::Device), (from, Of::Device), len, Returns::Soon)
+    };
+    fn cuMemcpyPeer(to: Host, _to_context: u64, from: Host, _from_context: u64, len: usize) |d| between(d, to, from, len);
+    fn cuMemcpyPeerAsync(
+        to: Host, _to_context: u64, from: Host, _from_context: u64, len: usize, stream: Id<Stream>
+    ) |d| linear(d, stream, (to, Of::Device), (from, Of::Device), len, Returns::Soon);
+    fn cuMemcpy2D_v2(work: In<Copy2d>) |d| general(d, &work.get()?.into(), Id::NULL, Returns::Done);
+    fn cuMemcpy2DUnaligned_v2(work: In<Copy2d>) |d| general(d, &work.get()?.into(), Id::NULL, Returns::Done);
+    fn cuMemcpy2DAsync_v2(work: In<Copy2d>, stream: Id<Stream>) |d| general(d, &work.get()?.into(), stream, Returns::Soon);
+    fn cuMemcpy3D_v2(work: In<Copy3d>) |d| general(d, &work.get()?, Id::NULL, Returns::Done);
+    fn cuMemcpy3DAsync_v2(work: In<Copy3d>, stream: Id<Stream>) |d| general(d, &work.get()?, stream, Returns::Soon);
+    fn cuMemsetD8_v2(to: u64, value: u8, n: usize) |d| fill(d, Id::NULL, &row(to, value.into(), 1, n));
+    fn cuMemsetD16_v2(to: u64, value: u16, n: usize) |d| fill(d, Id::NULL, &row(to, value.into(), 2, n));
+    fn cuMemsetD32_v2(to: u64, value: u32, n: usize) |d| fill(d, Id::NULL, &row(to, value, 4, n));
+    fn cuMemsetD8Async(to: u64, value: u8, n: usize, stream: Id<Stream>) |d| fill(d, stream, &row(to, value.into(), 1, n));
+    fn cuMemsetD16Async(to: u64, value: u16, n: usize, stream: Id<Stream>) |d| fill(d, stream, &row(to, value.into(), 2, n));
+    fn cuMemsetD32Async(to: u64, value: u32, n: usize, stream: Id<Stream>) |d| fill(d, stream, &row(to, value, 4, n));
+    fn cuMemsetD2D8_v2(to: u64, pitch: usize, value: u8, width: usize, height: usize) |d| {
+        fill(d, Id::NULL, &rows(to, pitch, value.into(), 1, (width, height)))
+    };
+    fn cuMemsetD2D32_v2(to: u64, pitch: usize, value: u32, width: usize, height: usize) |d| {
+        fill(d, Id::NULL, &rows(to, pitch, value, 4, (width, height)))
+    };
+    fn cuMemsetD2D8Async(to: u64, pitch: usize, value: u8, width: usize, height: usize, stream: Id<Stream>) |d| {
+        fill(d, stream, &rows(to, pitch, value.into(), 1, (width, height)))
+    };
+    fn cuMemsetD2D32Async(to: u64, pitch: usize, value: u32, width: usize, height: usize, stream: Id<Stream>) |d| {
+        fill(d, stream, &rows(to, pitch, value, 4, (width, height)))
+    };
 }

@@ -1,9 +1,11 @@
 //! Events: marks in streams that others wait for, and times between them.
 
 use super::{
+    capture::Capture,
     code::{Code, Result},
     context::Context,
     entries,
+    graph::Node,
     handle::Id,
     raw::Out,
     run,
@@ -22,6 +24,8 @@ pub struct Event {
     pub record: Option<u64>,
     /// When that record ran.
     pub time: Option<Instant>,
+    /// It was recorded in a captured stream: the capture, and the nodes that the event stands for.
+    pub captured: Option<(Id<Capture>, Vec<Id<Node>>)>,
 }
 
 /// `CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING | CU_EVENT_INTERPROCESS`.
@@ -36,7 +40,7 @@ fn create(d: &mut Driver, flags: u32) -> Result<Id<Event>> {
             Code::INVALID_VALUE.because(format!("event flags {flags:#x}, expected bits 1, 2, or 2 and 4"))
         );
     }
-    Ok(d.events.insert(Event { context, flags, record: None, time: None }))
+    Ok(d.events.insert(Event { context, flags, record: None, time: None, captured: None }))
 }
 
 fn record(d: &mut Locked, event: Id<Event>, stream: Id<Stream>, flags: u32) -> Result<()> {
@@ -48,16 +52,28 @@ fn record(d: &mut Locked, event: Id<Event>, stream: Id<Stream>, flags: u32) -> R
     if of_event != of_stream {
         return Err(Code::INVALID_HANDLE.because("the event and the stream belong to different contexts"));
     }
+    if let Some(capture) = d.streams.get(stream)?.capture {
+        d.capture_of(stream)?;
+        let nodes = d.streams.get(stream)?.tails.clone();
+        d.events.get_mut(event)?.captured = Some((capture, nodes));
+        return Ok(());
+    }
+    d.check_implicit(stream)?;
     let number = d.submit(stream, Op::Record(event))?;
     let event = d.events.get_mut(event)?;
-    (event.record, event.time) = (Some(number), None);
+    (event.record, event.time, event.captured) = (Some(number), None, None);
     run::limit(d, stream)
 }
 
 /// The stream in which an event's record waits, with its number; none if it is complete.
-fn pending(d: &Driver, event: Id<Event>) -> Result<Option<(Id<Stream>, u64)>> {
+fn pending(d: &mut Driver, event: Id<Event>) -> Result<Option<(Id<Stream>, u64)>> {
     d.current()?;
-    let record = d.events.get(event)?.record;
+    let e = d.events.get(event)?;
+    if e.captured.is_some() {
+        return Err(Code::CAPTURED_EVENT.because("the event was recorded in a captured stream"));
+    }
+    let record = e.record;
+    d.check_unsafe("asking for an event")?;
     Ok(record.and_then(|number| d.records.get(&number).map(|&stream| (stream, number))))
 }
 

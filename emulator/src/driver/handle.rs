@@ -25,12 +25,13 @@ impl<T> Id<T> {
     pub fn is_null(self) -> bool {
         self.0 == 0
     }
-
-    /// The same handle as one of another kind: some functions take either.
-    pub fn cast<U>(self) -> Id<U> {
-        Id(self.0, PhantomData)
-    }
 }
+
+// SAFETY: zero is a handle: the one of nothing.
+unsafe impl<T> bytemuck::Zeroable for Id<T> {}
+
+// SAFETY: a handle is a number, and every number is one: those that were not given out are found when they are looked up.
+unsafe impl<T: 'static> bytemuck::AnyBitPattern for Id<T> {}
 
 impl<T> Clone for Id<T> {
     fn clone(&self) -> Self {
@@ -93,6 +94,10 @@ impl<T> Registry<T> {
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Id<T>, &mut T)> {
         self.items.iter_mut().map(|(&id, item)| (Id(id, PhantomData), item))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
     }
 
     pub fn retain(&mut self, keep: impl Fn(&T) -> bool) {

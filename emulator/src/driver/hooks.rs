@@ -6,11 +6,9 @@
 use super::{
     code::{Code, Error},
     options::Options,
+    work::KernelWork,
 };
-use crate::{
-    machine::{Fault, Launch, Watch},
-    program::Program,
-};
+use crate::machine::{Fault, Watch};
 
 /// Something that the host does with device memory, in the order in which it takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +35,7 @@ pub struct Hooks {
 
 impl Hooks {
     /// The observers of a launch.
-    pub fn watch_for(&mut self, _options: &Options, _program: &Program, _launch: &Launch) -> Watch {
+    pub fn watch_for(&mut self, _options: &Options, _kernel: &KernelWork) -> Watch {
         Watch::default()
     }
 
@@ -45,8 +43,7 @@ impl Hooks {
     pub fn after_launch(
         &mut self,
         options: &Options,
-        _program: &Program,
-        _launch: &Launch,
+        _kernel: &KernelWork,
         _watch: Watch,
         outcome: &Result<(), Fault>,
     ) {
@@ -55,8 +52,18 @@ impl Hooks {
         }
     }
 
+    /// An allocation is alive when its context or the process ends.
+    pub fn leak(&mut self, options: &Options, what: &str) {
+        if options.check.is_some() {
+            self.finding(options, format!("leak: {what} was never freed"));
+        }
+    }
+
     /// The host did something with device memory.
     pub fn host(&mut self, _options: &Options, _event: HostEvent) {}
+
+    /// The process ends: the time for reports.
+    pub fn at_exit(&mut self, _options: &Options) {}
 
     /// A call fails: kept for `cuda_emulator_last_error`.
     pub fn failed_call(&mut self, name: &str, error: &Error) {

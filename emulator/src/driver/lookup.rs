@@ -1,10 +1,12 @@
 //! `cuGetProcAddress`: entry points by name, and the emulator's own ones for tests and tools.
 
 use super::{
+    capture,
     code::{Code, Result},
-    context, copy, device_api, entries, event, launch, memory, module,
+    context, copy, device_api, entries, event, exec, function, graph, launch, memory, module,
     options::Options,
-    raw::{Out, Text},
+    pointer, pool,
+    raw::{Out, Text, put_text},
     stream,
 };
 
@@ -19,44 +21,54 @@ fn all() -> impl Iterator<Item = &'static (&'static str, *const ())> {
         launch::ENTRIES,
         stream::ENTRIES,
         event::ENTRIES,
+        capture::ENTRIES,
+        graph::ENTRIES,
+        exec::ENTRIES,
+        function::ENTRIES,
+        pointer::ENTRIES,
+        pool::ENTRIES,
         ENTRIES,
     ]
     .into_iter()
     .flatten()
 }
 
-/// The newest version of an entry point: `cuMemAlloc` stands for `cuMemAlloc_v2`.
-fn address(name: &str) -> Option<*const ()> {
-    let newest = |suffix: &str| all().find(|(n, _)| n.strip_suffix(suffix) == Some(name)).map(|&(_, a)| a);
-    ["_v3", "_v2", ""].into_iter().find_map(newest)
+/// Names whose newest version is not the one of the highest number: those changed their prototype for programs of CUDA 13 only.
+const EXCEPTIONS: &[(&str, &str)] = &[
+    ("cuCtxCreate", "cuCtxCreate_v2"),
+    ("cuGraphInstantiate", "cuGraphInstantiateWithFlags"),
+    ("cuMemAdvise", "cuMemAdvise"),
+    ("cuMemPrefetchAsync", "cuMemPrefetchAsync"),
+];
+/// From this version on programs that ask for the exceptions mean the newest.
+const NEW_PROTOTYPES: i32 = 13_000;
+
+/// The newest version of an entry point that programs of a CUDA version mean: `cuMemAlloc` stands for `cuMemAlloc_v2`.
+fn address(name: &str, version: i32) -> Option<*const ()> {
+    let named = |wanted: &str| all().find(|(n, _)| *n == wanted).map(|&(_, a)| a);
+    let old = EXCEPTIONS.iter().find(|(n, _)| *n == name).map(|&(_, old)| old);
+    match old {
+        Some(old) if version < NEW_PROTOTYPES || name == "cuGraphInstantiate" => named(old),
+        _ => ["_v4", "_v3", "_v2", ""].iter().find_map(|suffix| named(&format!("{name}{suffix}"))),
+    }
 }
 
-fn look_up(name: &Text, to: &Out<*const ()>) -> Result<bool> {
-    let found = address(&name.get()?);
+fn look_up(name: &Text, version: i32, to: &Out<*const ()>) -> Result<bool> {
+    let found = address(&name.get()?, version);
     to.set(found.unwrap_or(std::ptr::null()))?;
     Ok(found.is_some())
 }
 
-/// Copies a text to a buffer of `len` bytes, cut to fit, with a zero at the end.
-pub(super) fn put_text(text: &str, to: &Out<u8>, len: usize) -> Result<()> {
-    let Some(room) = len.checked_sub(1).filter(|_| !to.is_null()) else {
-        return Err(Code::INVALID_VALUE.because("no room for the text"));
-    };
-    let n = text.len().min(room);
-    to.set_all(text.as_bytes()[..n].iter().copied().chain([0]));
-    Ok(())
-}
-
 entries! {
-    [early] fn cuGetProcAddress(name: Text, to: Out<*const ()>, _version: i32, _flags: u64) |_d| {
-        match look_up(&name, &to)? {
+    [early] fn cuGetProcAddress(name: Text, to: Out<*const ()>, version: i32, _flags: u64) |_d| {
+        match look_up(&name, version, &to)? {
             true => Ok(()),
             false => Err(Code::NOT_FOUND.because("no such entry point")),
         }
     };
-    [early] fn cuGetProcAddress_v2(name: Text, to: Out<*const ()>, _version: i32, _flags: u64, status: Out<u32>) |_d| {
+    [early] fn cuGetProcAddress_v2(name: Text, to: Out<*const ()>, version: i32, _flags: u64, status: Out<u32>) |_d| {
         // 0: found; 1: not found.
-        status.set_if_wanted(u32::from(!look_up(&name, &to)?));
+        status.set_if_wanted(u32::from(!look_up(&name, version, &to)?));
         Ok(())
     };
     /// Forgets all state and begins anew with the options of a JSON object, as if `cuInit` was called.

@@ -7,24 +7,31 @@
 //! driver is in [`raw`] and in the few calls of C functions. Tests: `tests/driver_*.rs`.
 
 #![allow(non_snake_case, reason = "entry points have the names of the API")]
-#![allow(dead_code, reason = "entry points that use the rest are being added")]
 
+mod capture;
 mod code;
 mod context;
 mod copy;
 mod device_api;
 mod event;
+mod exec;
+mod function;
+mod graph;
 mod handle;
 mod hooks;
+mod image;
 mod launch;
 mod lookup;
 mod memory;
 mod module;
 mod options;
+mod pointer;
+mod pool;
 mod raw;
 mod run;
 mod state;
 mod stream;
+mod transfer;
 mod work;
 
 pub use state::{Driver, Locked};
@@ -57,6 +64,7 @@ pub(crate) fn enter(name: &'static str, needs: Needs, body: impl FnOnce(&mut Loc
         }
         let mut driver = Locked::take();
         let result = match needs {
+            Needs::Init if driver.ended => Err(Code::DEINITIALIZED.because("the process ends")),
             Needs::Init if !driver.initialised => Err(Code::NOT_INITIALIZED.because("cuInit was not called")),
             _ => body(&mut driver),
         };

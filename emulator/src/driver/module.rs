@@ -1,109 +1,140 @@
-//! Modules: PTX that was loaded, its kernels and its variables.
+//! Modules: PTX that was loaded, its kernels and its variables. A library is a module that no context was asked for.
 
 use super::{
-    code::{Code, Result},
+    code::{Code, Error, Result},
     context::Context,
     entries,
+    function::Function,
     handle::Id,
+    image,
     memory::{Allocated, Origin},
-    raw::{Host, Out, Text},
+    raw::{Host, In, Out, Text, put_text},
     run,
     state::{Driver, Locked},
 };
-use crate::{program::Program, ptx};
-use std::{collections::HashMap, sync::Arc};
+use crate::{fatbin, program::Program, ptx};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A loaded module.
 pub struct Module {
     pub context: Id<Context>,
     pub program: Arc<Program>,
-    /// Kernels that were asked for, by name.
-    pub functions: HashMap<String, Id<Function>>,
+    /// Its kernels by name.
+    pub functions: BTreeMap<String, Id<Function>>,
+    /// It was loaded as a library.
+    library: bool,
 }
 
-/// A kernel of a module.
-pub struct Function {
-    pub context: Id<Context>,
-    pub module: Id<Module>,
-    pub program: Arc<Program>,
-    /// Index into the program's functions.
-    pub kernel: usize,
-    /// Bytes of dynamic shared memory that launches may ask for, if the program opted in.
-    pub dynamic_shared: Option<u32>,
-    /// `CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT`, percent.
-    pub carveout: i32,
+/// The newest PTX that the driver takes: that of its own version, CUDA 13.5.
+const PTX_VERSION: (u32, u32) = (9, 5);
+
+/// An error in PTX text, with the log that the program may ask for.
+struct Invalid {
+    error: Error,
+    log: String,
 }
 
-/// The newest PTX that the driver takes, and its own version: CUDA 13.5.
-const PTX_VERSION: u32 = 95;
+impl From<Error> for Invalid {
+    fn from(error: Error) -> Invalid {
+        Invalid { log: error.message.to_string(), error }
+    }
+}
+
+impl From<ptx::Error> for Invalid {
+    fn from(error: ptx::Error) -> Invalid {
+        Code::INVALID_PTX.because(error.to_string()).into()
+    }
+}
 
 impl Driver {
-    /// Loads PTX text into the current context. `log` takes what is wrong with it.
-    pub(super) fn load(&mut self, text: &[u8], log: &mut String) -> Result<Id<Module>> {
+    /// Loads PTX text into the current context.
+    fn load(&mut self, text: &[u8], library: bool) -> std::result::Result<Id<Module>, Invalid> {
         let context = self.current()?;
         let before: Vec<u64> = self.machine.memory.allocations().iter().map(|a| a.base).collect();
-        let program = self.compile(text, log)?;
-        for allocation in self.machine.memory.allocations() {
-            let (base, len) = (allocation.base, allocation.len);
-            if before.binary_search(&base).is_err() {
-                let allocated = Allocated { context, base, len, origin: Origin::Variable, flags: 0 };
-                self.allocations.insert(base, allocated);
+        let program = self.compile(text);
+        let new = |base: &u64| before.binary_search(base).is_err();
+        let made: Vec<(u64, u64)> = self
+            .machine
+            .memory
+            .allocations()
+            .iter()
+            .map(|a| (a.base, a.len))
+            .filter(|(b, _)| new(b))
+            .collect();
+        let program = match program {
+            Ok(program) => Arc::new(program),
+            Err(invalid) => {
+                made.into_iter().for_each(|(base, _)| drop(self.machine.memory.free(base)));
+                return Err(invalid);
             }
-        }
-        Ok(self.modules.insert(Module { context, program: Arc::new(program), functions: HashMap::new() }))
-    }
-
-    fn compile(&mut self, text: &[u8], log: &mut String) -> Result<Program> {
-        let mut invalid = |e: ptx::Error| {
-            *log = e.to_string();
-            Code::INVALID_PTX.because(e.to_string())
         };
-        let module = ptx::parse(text).map_err(&mut invalid)?;
-        let version = module.version.0 * 10 + module.version.1;
-        if version > PTX_VERSION {
-            let message = format!("PTX version {}.{}, at most 9.5", module.version.0, module.version.1);
-            *log = message.clone();
-            return Err(Code::UNSUPPORTED_PTX_VERSION.because(message));
+        for (base, len) in made {
+            let origin = Origin::Variable;
+            self.allocations.insert(base, Allocated { context, base, len, origin, flags: 0 });
         }
-        self.machine.load(text).map_err(invalid)
+        let functions = BTreeMap::new();
+        let module = self.modules.insert(Module { context, program: program.clone(), functions, library });
+        for (kernel, layout) in program.functions.iter().enumerate().filter(|(_, f)| f.entry) {
+            let function = self.functions.insert(Function::new(context, module, program.clone(), kernel));
+            self.modules.get_mut(module)?.functions.insert(layout.name.clone(), function);
+        }
+        Ok(module)
     }
 
-    fn function(&mut self, module: Id<Module>, name: &str) -> Result<Id<Function>> {
-        let m = self.modules.get(module)?;
-        if let Some(&function) = m.functions.get(name) {
-            return Ok(function);
+    fn compile(&mut self, text: &[u8]) -> std::result::Result<Program, Invalid> {
+        let module = ptx::parse(text)?;
+        let (major, minor) = module.version;
+        if module.version > PTX_VERSION {
+            let (most_major, most_minor) = PTX_VERSION;
+            let message = format!("PTX version {major}.{minor}, at most {most_major}.{most_minor}");
+            return Err(Code::UNSUPPORTED_PTX_VERSION.because(message).into());
         }
-        let kernel = m.program.kernel(name);
-        let kernel =
-            kernel.ok_or_else(|| Code::NOT_FOUND.because(format!("the module has no kernel {name}")))?;
-        let (context, program) = (m.context, m.program.clone());
-        let function = Function { context, module, program, kernel, dynamic_shared: None, carveout: -1 };
-        let function = self.functions.insert(function);
-        self.modules.get_mut(module)?.functions.insert(name.to_string(), function);
-        Ok(function)
+        let arch = self.device().compute_capability();
+        if !fatbin::runs_on(&module.target, arch) {
+            let (target, suffix) = &module.target;
+            let message = format!("PTX for sm_{target}{suffix} does not run on compute capability {arch}");
+            return Err(Code::INVALID_PTX.because(message).into());
+        }
+        Ok(self.machine.load(text)?)
     }
 
-    fn global(&self, module: Id<Module>, name: &str) -> Result<(u64, u64)> {
+    fn find_function(&self, module: Id<Module>, name: &str) -> Result<Id<Function>> {
+        let found = self.modules.get(module)?.functions.get(name).copied();
+        found.ok_or_else(|| Code::NOT_FOUND.because(format!("the module has no kernel {name}")))
+    }
+
+    fn find_variable(&self, module: Id<Module>, name: &str) -> Result<(u64, u64)> {
         let variables = &self.modules.get(module)?.program.variables;
         let found = variables.get(name).copied();
         found.ok_or_else(|| Code::NOT_FOUND.because(format!("the module has no variable {name}")))
     }
 }
 
-fn load_data(d: &mut Locked, image: Host, log: &mut String) -> Result<Id<Module>> {
+/// Loads an image; `options` takes the log.
+fn load(d: &mut Locked, image: Host, options: &Options, library: bool) -> Result<Id<Module>> {
     d.current()?;
-    if image.0 == 0 {
-        return Err(Code::INVALID_VALUE.because("the image is null"));
-    }
-    let len = (0..).take_while(|&i| image.byte(i) != 0).count();
-    let mut text = vec![0; len];
-    image.read(&mut text);
-    d.load(&text, log)
+    d.check_unsafe("loading a module")?;
+    let arch = d.device().compute_capability();
+    let loaded = image::ptx(image, arch).map_err(Invalid::from).and_then(|text| d.load(&text, library));
+    options.put_log(loaded.as_ref().err().map_or("", |i| &i.log))?;
+    loaded.map_err(|i| i.error)
 }
 
-fn unload(d: &mut Locked, module: Id<Module>) -> Result<()> {
+fn load_file(d: &mut Locked, path: &str) -> Result<Id<Module>> {
     d.current()?;
-    let context = d.modules.get(module)?.context;
+    d.check_unsafe("loading a module")?;
+    let text = image::from_file(path, d.device().compute_capability())?;
+    d.load(&text, false).map_err(|i| i.error)
+}
+
+fn unload(d: &mut Locked, module: Id<Module>, library: bool) -> Result<()> {
+    d.current()?;
+    d.check_unsafe("unloading a module")?;
+    let m = d.modules.get(module)?;
+    if m.library != library {
+        return Err(Code::NOT_PERMITTED.because("libraries are unloaded as libraries, modules as modules"));
+    }
+    let context = m.context;
     run::drain(d, context)?;
     let module = d.modules.remove(module)?;
     for function in module.functions.into_values() {
@@ -113,18 +144,98 @@ fn unload(d: &mut Locked, module: Id<Module>) -> Result<()> {
     Ok(())
 }
 
+/// `CU_JIT_...`: the options that give something back; the others tune a compiler that is not here.
+#[derive(Default)]
+struct Options {
+    /// Buffers for the information and the error log: address and length.
+    info: Option<(Host, usize)>,
+    error: Option<(Host, usize)>,
+}
+
+const INFO_LOG: u32 = 3;
+const INFO_LOG_SIZE: u32 = 4;
+const ERROR_LOG: u32 = 5;
+const ERROR_LOG_SIZE: u32 = 6;
+
+impl Options {
+    fn read(count: u32, keys: &In<u32>, values: &In<Host>) -> Result<Options> {
+        let mut found = BTreeMap::new();
+        for i in 0..count as usize {
+            found.insert(keys.at(i)?, values.at(i)?);
+        }
+        let log = |buffer: u32, size: u32| {
+            let (to, len) = (*found.get(&buffer)?, found.get(&size)?.address() as usize);
+            (!to.is_null() && len > 0).then_some((to, len))
+        };
+        Ok(Options { info: log(INFO_LOG, INFO_LOG_SIZE), error: log(ERROR_LOG, ERROR_LOG_SIZE) })
+    }
+
+    /// Writes the log of what was wrong, empty if nothing was.
+    fn put_log(&self, log: &str) -> Result<()> {
+        let put = |(to, len): (Host, usize), text: &str| put_text(text, &to.results(), len);
+        self.info.map_or(Ok(()), |buffer| put(buffer, ""))?;
+        self.error.map_or(Ok(()), |buffer| put(buffer, log))
+    }
+}
+
 entries! {
-    fn cuModuleLoadData(module: Out<Id<Module>>, image: Host) |d| module.fill(|| load_data(d, image, &mut String::new()));
-    fn cuModuleUnload(module: Id<Module>) |d| unload(d, module);
+    fn cuModuleLoadData(module: Out<Id<Module>>, image: Host) |d| {
+        module.fill(|| load(d, image, &Options::default(), false))
+    };
+    fn cuModuleLoadDataEx(module: Out<Id<Module>>, image: Host, count: u32, keys: In<u32>, values: In<Host>) |d| {
+        let options = Options::read(count, &keys, &values)?;
+        module.fill(|| load(d, image, &options, false))
+    };
+    fn cuModuleLoadFatBinary(module: Out<Id<Module>>, image: Host) |d| {
+        module.fill(|| load(d, image, &Options::default(), false))
+    };
+    fn cuModuleLoad(module: Out<Id<Module>>, path: Text) |d| module.fill(|| load_file(d, &path.get()?));
+    fn cuModuleUnload(module: Id<Module>) |d| unload(d, module, false);
+    fn cuModuleGetLoadingMode(mode: Out<u32>) |_d| mode.set(1);
     fn cuModuleGetFunction(function: Out<Id<Function>>, module: Id<Module>, name: Text) |d| {
         d.current()?;
-        function.fill(|| d.function(module, &name.get()?))
+        function.fill(|| d.find_function(module, &name.get()?))
+    };
+    fn cuModuleGetFunctionCount(count: Out<u32>, module: Id<Module>) |d| {
+        count.fill(|| Ok(d.modules.get(module)?.functions.len() as u32))
+    };
+    fn cuModuleEnumerateFunctions(functions: Out<Id<Function>>, count: u32, module: Id<Module>) |d| {
+        functions.set_all(d.modules.get(module)?.functions.values().copied().take(count as usize));
+        Ok(())
     };
     fn cuModuleGetGlobal_v2(address: Out<u64>, len: Out<usize>, module: Id<Module>, name: Text) |d| {
         d.current()?;
-        let (base, size) = d.global(module, &name.get()?)?;
+        let (base, size) = d.find_variable(module, &name.get()?)?;
         address.set_if_wanted(base);
         len.set_if_wanted(size as usize);
         Ok(())
+    };
+    fn cuLibraryLoadData(
+        library: Out<Id<Module>>, image: Host, keys: In<u32>, values: In<Host>, count: u32,
+        _library_keys: Host, _library_values: Host, _library_count: u32
+    ) |d| {
+        let options = Options::read(count, &keys, &values)?;
+        library.fill(|| load(d, image, &options, true))
+    };
+    fn cuLibraryUnload(library: Id<Module>) |d| unload(d, library, true);
+    fn cuLibraryGetModule(module: Out<Id<Module>>, library: Id<Module>) |d| {
+        d.modules.get(library)?;
+        module.set(library)
+    };
+    fn cuLibraryGetKernel(kernel: Out<Id<Function>>, library: Id<Module>, name: Text) |d| {
+        kernel.fill(|| d.find_function(library, &name.get()?))
+    };
+    fn cuLibraryGetGlobal(address: Out<u64>, len: Out<usize>, library: Id<Module>, name: Text) |d| {
+        let (base, size) = d.find_variable(library, &name.get()?)?;
+        address.set_if_wanted(base);
+        len.set_if_wanted(size as usize);
+        Ok(())
+    };
+    fn cuLibraryGetKernelCount(count: Out<u32>, library: Id<Module>) |d| {
+        count.fill(|| Ok(d.modules.get(library)?.functions.len() as u32))
+    };
+    fn cuKernelGetFunction(function: Out<Id<Function>>, kernel: Id<Function>) |d| {
+        d.functions.get(kernel)?;
+        function.set(kernel)
     };
 }

@@ -16,6 +16,7 @@ pub struct Options {
     /// Checks: `CUDA_EMULATOR_CHECK` (1; the checks interpret other values).
     pub check: Option<String>,
     /// Counters: `CUDA_EMULATOR_COUNTERS` (the file to write; `-` for standard error).
+    #[allow(dead_code, reason = "the counters read it")]
     pub counters: Option<String>,
     /// Cores: `CUDA_EMULATOR_THREADS` (1 if not set).
     pub threads: usize,
@@ -23,6 +24,8 @@ pub struct Options {
     pub jitter: Option<u64>,
     /// Instructions without progress until a launch counts as stuck: `CUDA_EMULATOR_PATIENCE`.
     pub patience: Option<u64>,
+    /// The device has memory pools: `CUDA_EMULATOR_POOLS` (1 if not set; 0 makes programs take their other way).
+    pub pools: bool,
     /// Say nothing on standard error when a kernel stops: `CUDA_EMULATOR_QUIET`.
     pub quiet: bool,
 }
@@ -60,6 +63,7 @@ impl Options {
             threads: number("threads")?.unwrap_or(1).clamp(1, 1024) as usize,
             jitter: number("jitter")?,
             patience: number("patience")?,
+            pools: number("pools")? != Some(0),
             quiet: switch("quiet").is_some(),
         })
     }

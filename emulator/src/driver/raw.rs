@@ -1,10 +1,15 @@
 //! Pointers of C callers, wrapped so that the entry points need no `unsafe` of their own.
 //!
-//! The wrappers have the layout of what C passes and no constructor: a value comes from a C caller only, through a parameter
-//! of an entry point (or a field of a structure that one points to). The API's prototypes promise what it points to.
+//! The wrappers have the layout of what C passes, and nothing outside this file makes one from anything else: a value comes
+//! from a C caller, as an argument of an entry point, as a field of a structure behind one, or by an offset that the caller asked
+//! for. The API's prototypes promise what it points to.
 
-use super::code::{Code, Result};
-use bytemuck::AnyBitPattern;
+use super::{
+    code::{Code, Result},
+    handle::Id,
+    stream::Stream,
+};
+use bytemuck::{AnyBitPattern, Pod, Zeroable};
 use std::ffi::{CStr, c_char};
 
 /// Where a result goes: `T*`, which may be null.
@@ -43,14 +48,14 @@ impl<T: Copy> Out<T> {
     }
 
     fn put(&self, at: usize, value: T) {
-        debug_assert!(!self.is_null(), "callers check for null");
-        // SAFETY: not null; it comes from a C caller, and the prototypes of the API promise room for the `T`s that they name there
-        // (for arrays: as many as the count beside them says, which is what callers of `set_all` pass).
+        assert!(!self.is_null(), "a null pointer is noticed before anything is stored");
+        // SAFETY: not null; it comes from a C caller, and the prototypes of the API promise room for the `T`s that they name
+        // there (for arrays: as many as the count beside them says, which is what callers of `set_all` pass).
         unsafe { self.0.add(at).write_unaligned(value) }
     }
 }
 
-impl<T: Copy + AnyBitPattern> Out<T> {
+impl<T: AnyBitPattern> Out<T> {
     /// What stands there before the call, for values that go both ways.
     pub fn get(&self) -> Result<T> {
         In(self.0.cast_const()).get()
@@ -61,7 +66,7 @@ impl<T: Copy + AnyBitPattern> Out<T> {
 #[repr(transparent)]
 pub struct In<T>(*const T);
 
-impl<T: Copy + AnyBitPattern> In<T> {
+impl<T: AnyBitPattern> In<T> {
     pub fn is_null(&self) -> bool {
         self.0.is_null()
     }
@@ -75,8 +80,8 @@ impl<T: Copy + AnyBitPattern> In<T> {
         if self.is_null() {
             return Err(Code::INVALID_VALUE.because("a pointer to an argument is null"));
         }
-        // SAFETY: not null; it comes from a C caller, and the prototypes of the API promise that a `T`, or an array of more than `i`,
-        // stands there. Every bit pattern is a `T`.
+        // SAFETY: not null; it comes from a C caller, and the prototypes of the API promise that a `T`, or an array of more
+        // than `i`, stands there. Every bit pattern is a `T`.
         Ok(unsafe { self.0.add(i).read_unaligned() })
     }
 
@@ -102,10 +107,33 @@ impl Text {
 
 /// Memory of the host that the API takes as a plain address: `void*`.
 #[repr(transparent)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct Host(pub u64);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Host(u64);
 
 impl Host {
+    pub fn address(self) -> u64 {
+        self.0
+    }
+
+    pub fn is_null(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The address `bytes` further on, in memory that the caller says goes on there.
+    pub fn offset(self, bytes: u64) -> Host {
+        Host(self.0.wrapping_add(bytes))
+    }
+
+    /// The array of `T` that begins here.
+    pub fn array<T>(self) -> In<T> {
+        In(self.0 as *const T)
+    }
+
+    /// The place for results that begins here.
+    pub fn results<T>(self) -> Out<T> {
+        Out(self.0 as *mut T)
+    }
+
     /// Copies `to.len()` bytes from here.
     pub fn read(self, to: &mut [u8]) {
         if !to.is_empty() {
@@ -123,10 +151,82 @@ impl Host {
         }
     }
 
-    /// The byte `offset` further on.
-    pub fn byte(self, offset: u64) -> u8 {
-        let mut byte = [0];
-        Host(self.0 + offset).read(&mut byte);
-        byte[0]
+    /// `n` bytes from here.
+    pub fn bytes(self, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        self.read(&mut bytes);
+        bytes
     }
+
+    /// The bytes from here to the first zero.
+    pub fn until_zero(self) -> Vec<u8> {
+        // SAFETY: the callers of the API promise a text that ends with a zero wherever nothing else tells its length.
+        unsafe { CStr::from_ptr(self.0 as *const c_char) }.to_bytes().to_vec()
+    }
+}
+
+/// A function of the host: `void (*)(void*)` and its relatives.
+#[repr(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct HostFunction(u64);
+
+impl HostFunction {
+    /// There is a function.
+    pub fn check(self) -> Result<()> {
+        match self.0 {
+            0 => Err(Code::INVALID_VALUE.because("the function is null")),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn is_null(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Calls a `CUhostFn`.
+    pub fn call(self, data: Host) {
+        assert!(!self.is_null(), "submitting it checked that there is a function");
+        // SAFETY: not null; the C caller passed it where the prototype has a `CUhostFn`, which is of this type.
+        let function = unsafe { std::mem::transmute::<*const (), extern "C" fn(Host)>(self.0 as *const ()) };
+        function(data);
+    }
+
+    /// Calls a `CUstreamCallback` with the status of success: after an error none is called.
+    pub fn call_back(self, stream: Id<Stream>, data: Host) {
+        assert!(!self.is_null(), "submitting it checked that there is a function");
+        type Callback = extern "C" fn(Id<Stream>, u32, Host);
+        // SAFETY: not null; the C caller passed it where the prototype has a `CUstreamCallback`, which is of this type.
+        let function = unsafe { std::mem::transmute::<*const (), Callback>(self.0 as *const ()) };
+        function(stream, 0, data);
+    }
+
+    /// Calls a `CUoccupancyB2DSize`: bytes of dynamic shared memory for a block of this many threads.
+    pub fn shared_for_block(self, threads: i32) -> usize {
+        assert!(!self.is_null(), "callers check that there is a function");
+        // SAFETY: not null; the C caller passed it where the prototype has a `CUoccupancyB2DSize`, which is of this type.
+        let function =
+            unsafe { std::mem::transmute::<*const (), extern "C" fn(i32) -> usize>(self.0 as *const ()) };
+        function(threads)
+    }
+}
+
+/// Gives a list as the API does: its length if the caller has no array yet, else as much of it as the array has room for, followed
+/// by zeros.
+pub fn list<T: Copy + Zeroable>(all: &[T], to: &Out<T>, count: &Out<usize>) -> Result<()> {
+    if !to.is_null() {
+        let room = count.get()?;
+        to.set_all(all.iter().copied().chain(std::iter::repeat(T::zeroed())).take(room));
+        return count.set(all.len().min(room));
+    }
+    count.set(all.len())
+}
+
+/// Copies a text to a buffer of `len` bytes, cut to fit, with a zero at the end.
+pub fn put_text(text: &str, to: &Out<u8>, len: usize) -> Result<()> {
+    let Some(room) = len.checked_sub(1).filter(|_| !to.is_null()) else {
+        return Err(Code::INVALID_VALUE.because("no room for the text"));
+    };
+    let n = text.len().min(room);
+    to.set_all(text.as_bytes()[..n].iter().copied().chain([0]));
+    Ok(())
 }

@@ -1,9 +1,10 @@
 //! Runs the queues of the streams, when somebody waits for them.
 //!
 //! Operations are numbered as they are submitted. The first of a stream may run once nothing holds it up: stream 0 waits for
-//! earlier operations of blocking streams and they for its, and a wait for an event waits for its record. What holds an operation up has a
-//! smaller number always, so that somebody can go on. Who waits for a stream runs that stream and what it needs, no more: all
-//! else happens as late as is legal, so that a missing wait is seen. With a seed, other streams run in between.
+//! earlier operations of blocking streams and they for its, and a wait for an event waits for its record. What holds an
+//! operation up has a smaller number always, so that somebody can go on. Who waits for a stream runs that stream and what it
+//! needs, no more; who waits for all runs last what was submitted first, as far as it is legal. So a missing wait is seen.
+//! With a seed the choice is random.
 
 use super::{
     code::{Code, Error, Result},
@@ -11,7 +12,7 @@ use super::{
     handle::Id,
     state::{Driver, Locked},
     stream::Stream,
-    work::{Op, Work},
+    work::{HostCall, KernelWork, Op, Work},
 };
 use crate::machine::{Fault, FaultKind};
 
@@ -70,13 +71,16 @@ impl Driver {
         error
     }
 
-    /// The next choice: a counter-based generator (SplitMix64).
-    fn choice(&mut self) -> u64 {
+    /// The next choice among `n`: the first without a seed, else from a counter-based generator (SplitMix64).
+    fn choose(&mut self, n: usize) -> usize {
+        if self.options.seed.is_none() || n < 2 {
+            return 0;
+        }
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.random;
         z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ z >> 31
+        (z ^ z >> 31) as usize % n
     }
 
     /// Streams of a context whose first operation may run, the one submitted last first.
@@ -94,6 +98,7 @@ impl Driver {
 
 /// Runs the first operation of a stream, or of one that it waits for.
 pub fn advance(d: &mut Locked, stream: Id<Stream>) -> Result<()> {
+    d.wait_for_host_functions();
     let mut stream = stream;
     while let Some(other) = d.holder(stream) {
         stream = other;
@@ -101,19 +106,18 @@ pub fn advance(d: &mut Locked, stream: Id<Stream>) -> Result<()> {
     let s = d.streams.get_mut(stream)?;
     let context = s.context;
     let Some((number, op)) = s.queue.pop_front() else { return Ok(()) };
-    let outcome = perform_op(d, number, op);
-    outcome.map_err(|error| d.fail(context, error))
+    perform_op(d, number, op).map_err(|error| d.fail(context, error))
 }
 
 /// Runs a stream up to the operation of this number.
 pub fn until(d: &mut Locked, stream: Id<Stream>, number: u64) -> Result<()> {
     while d.front(stream).is_some_and(|n| n <= number) {
-        if d.options.seed.is_some() {
-            let context = d.streams.get(stream)?.context;
+        let context = d.streams.get(stream)?.context;
+        if d.choose(2) == 1 {
             let ready = d.ready(context);
-            let choice = d.choice() as usize;
-            if choice.is_multiple_of(2) && !ready.is_empty() {
-                advance(d, ready[choice / 2 % ready.len()])?;
+            if !ready.is_empty() {
+                let at = d.choose(ready.len());
+                advance(d, ready[at])?;
                 continue;
             }
         }
@@ -135,7 +139,7 @@ pub fn drain(d: &mut Locked, context: Id<Context>) -> Result<()> {
         if ready.is_empty() {
             return Ok(());
         }
-        let at = if d.options.seed.is_some() { d.choice() as usize % ready.len() } else { 0 };
+        let at = d.choose(ready.len());
         advance(d, ready[at])?;
     }
 }
@@ -146,6 +150,23 @@ pub fn limit(d: &mut Locked, stream: Id<Stream>) -> Result<()> {
         advance(d, stream)?;
     }
     Ok(())
+}
+
+/// Submits work to a stream, or to its capture; its number if it went to the stream. Work that calls functions of the host
+/// runs at once, because somebody may wait for these without asking the driver.
+pub fn work(d: &mut Locked, stream: Id<Stream>, work: Work) -> Result<Option<u64>> {
+    if d.streams.get(stream)?.capture.is_some() {
+        d.capture(stream, work)?;
+        return Ok(None);
+    }
+    d.check_implicit(stream)?;
+    let calls = work.calls_host();
+    let number = d.submit(stream, Op::Work(work))?;
+    if calls {
+        until(d, stream, number)?;
+    }
+    limit(d, stream)?;
+    Ok(Some(number))
 }
 
 fn perform_op(d: &mut Locked, number: u64, op: Op) -> Result<()> {
@@ -169,20 +190,55 @@ fn perform_op(d: &mut Locked, number: u64, op: Op) -> Result<()> {
 }
 
 /// Does a piece of work.
-pub fn perform(d: &mut Locked, work: &Work) -> Result<()> {
+fn perform(d: &mut Locked, work: &Work) -> Result<()> {
     match work {
-        Work::Kernel(kernel) => {
-            let d: &mut Driver = d;
-            let watch = d.hooks.watch_for(&d.options, &kernel.program, &kernel.launch);
-            d.machine.watch = watch;
-            let outcome = d.machine.launch(&kernel.program, &kernel.launch);
-            let watch = std::mem::take(&mut d.machine.watch);
-            d.hooks.after_launch(&d.options, &kernel.program, &kernel.launch, watch, &outcome);
-            outcome.map_err(|fault| code_of(&fault).because(fault.to_string()))
-        }
+        Work::Kernel(kernel) => d.launch_now(kernel),
         Work::Copy(copy) => d.copy_now(copy),
         Work::Set(set) => d.set_now(set),
-        Work::Call(_) | Work::Empty => Ok(()),
+        Work::Call(call) => {
+            call_host(d, *call);
+            Ok(())
+        }
+        Work::Graph(nodes) => {
+            let mut done = vec![false; nodes.len()];
+            // The ready node that was added last comes first, or a random one.
+            loop {
+                let ready = |i: &usize| !done[*i] && nodes[*i].dependencies.iter().all(|&k| done[k]);
+                let ready: Vec<usize> = (0..nodes.len()).rev().filter(ready).collect();
+                if ready.is_empty() {
+                    return Ok(());
+                }
+                let node = ready[d.choose(ready.len())];
+                perform(d, &nodes[node].work)?;
+                done[node] = true;
+            }
+        }
+        Work::Empty => Ok(()),
+    }
+}
+
+/// Calls a function of the host without the lock; the streams stand still meanwhile.
+fn call_host(d: &mut Locked, call: HostCall) {
+    d.in_host_function = true;
+    d.unlocked(|| {
+        super::IN_HOST_FUNCTION.set(true);
+        match call {
+            HostCall::Plain(function, data) => function.call(data),
+            HostCall::Callback(function, stream, data) => function.call_back(stream, data),
+        }
+        super::IN_HOST_FUNCTION.set(false);
+    });
+    d.in_host_function = false;
+    d.wake();
+}
+
+impl Driver {
+    fn launch_now(&mut self, kernel: &KernelWork) -> Result<()> {
+        self.machine.watch = self.hooks.watch_for(&self.options, kernel);
+        let outcome = self.machine.launch(&kernel.program, &kernel.launch);
+        let watch = std::mem::take(&mut self.machine.watch);
+        self.hooks.after_launch(&self.options, kernel, watch, &outcome);
+        outcome.map_err(|fault| code_of(&fault).because(fault.to_string()))
     }
 }
 

@@ -1,14 +1,19 @@
 //! Everything that the driver knows, and its lock.
 
 use super::{
+    capture::Capture,
     code::{Code, Result},
     context::Context,
     event::Event,
+    exec::Exec,
+    function::Function,
+    graph::{Graph, Node},
     handle::{Id, Registry},
     hooks::Hooks,
     memory::Allocated,
-    module::{Function, Module},
+    module::Module,
     options::Options,
+    pool::Pool,
     stream::Stream,
 };
 use crate::{
@@ -16,15 +21,16 @@ use crate::{
     machine::{Machine, Settings},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::{Deref, DerefMut},
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
-    thread::ThreadId,
+    sync::{Condvar, LazyLock, Mutex, MutexGuard, Once, PoisonError},
 };
 
 /// Everything that the driver knows.
 pub struct Driver {
     pub(super) initialised: bool,
+    /// The process ends.
+    pub(super) ended: bool,
     pub(super) options: Options,
     /// The device with its memory.
     pub(super) machine: Machine,
@@ -43,9 +49,22 @@ pub struct Driver {
     pub(super) records: BTreeMap<u64, Id<Stream>>,
     /// State of the choices between streams.
     pub(super) random: u64,
-    /// The thread that runs a host function at the moment.
-    pub(super) host_function: Option<ThreadId>,
+    /// A host function is being called, without the lock.
+    pub(super) in_host_function: bool,
+    pub(super) captures: Registry<Capture>,
+    pub(super) graphs: Registry<Graph>,
+    pub(super) nodes: Registry<Node>,
+    pub(super) execs: Registry<Exec>,
+    pub(super) pools: Registry<Pool>,
+    /// The device's own pool, and the one that the program chose.
+    pub(super) default_pool: Id<Pool>,
+    pub(super) current_pool: Id<Pool>,
+    /// Allocations that a stream will free.
+    pub(super) freeing: BTreeSet<u64>,
 }
+
+/// Wakes those who wait for a function of the host to return.
+static RETURNED: Condvar = Condvar::new();
 
 static DRIVER: LazyLock<Mutex<Driver>> = LazyLock::new(|| Mutex::new(Driver::new()));
 
@@ -56,6 +75,7 @@ impl Driver {
         let device = Device::all()[4].clone();
         Driver {
             initialised: false,
+            ended: false,
             options,
             machine: Machine::new(Settings::new(device)),
             hooks: Hooks::default(),
@@ -69,7 +89,15 @@ impl Driver {
             submitted: 0,
             records: BTreeMap::new(),
             random: 0,
-            host_function: None,
+            in_host_function: false,
+            captures: Registry::new("capture"),
+            graphs: Registry::new("graph"),
+            nodes: Registry::new("node"),
+            execs: Registry::new("executable graph"),
+            pools: Registry::new("memory pool"),
+            default_pool: Id::NULL,
+            current_pool: Id::NULL,
+            freeing: BTreeSet::new(),
         }
     }
 
@@ -77,6 +105,7 @@ impl Driver {
     pub(super) fn initialise(&mut self) -> Result<()> {
         if !self.initialised {
             self.reset(Options::from_environment()?)?;
+            at_exit();
         }
         Ok(())
     }
@@ -108,6 +137,32 @@ impl Driver {
     }
 }
 
+/// Has [`end`] called when the process ends.
+fn at_exit() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: `end` is a function of C's calling convention without arguments; if this library is unloaded earlier, the C
+        // library calls it then.
+        let refused = unsafe { libc::atexit(end) };
+        assert_eq!(refused, 0, "the C library has room for 32 exit handlers at least");
+    });
+}
+
+/// The process ends: what is alive was leaked, and every call from now on is refused.
+extern "C" fn end() {
+    let report = || {
+        // Another thread may be inside a kernel: then there is nothing to report.
+        let Ok(mut driver) = DRIVER.try_lock() else { return };
+        let driver = &mut *driver;
+        let leaks = driver.allocations.values().filter(|a| a.is_explicit()).map(Allocated::describe);
+        leaks.for_each(|leak| driver.hooks.leak(&driver.options, &leak));
+        driver.hooks.at_exit(&driver.options);
+        driver.ended = true;
+    };
+    // There is nobody to tell of a panic.
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(report));
+}
+
 /// The driver, locked.
 pub struct Locked(Option<MutexGuard<'static, Driver>>);
 
@@ -123,6 +178,19 @@ impl Locked {
         let result = f();
         *self = Locked::take();
         result
+    }
+
+    /// Waits until no function of the host is being called: the streams stand still meanwhile.
+    pub(super) fn wait_for_host_functions(&mut self) {
+        while self.in_host_function {
+            let guard = self.0.take().map(|g| RETURNED.wait(g).unwrap_or_else(PoisonError::into_inner));
+            self.0 = guard;
+        }
+    }
+
+    /// A function of the host has returned.
+    pub(super) fn wake(&self) {
+        RETURNED.notify_all();
     }
 }
 

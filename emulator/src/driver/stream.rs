@@ -1,15 +1,17 @@
 //! Streams: queues of work that run in order.
 
 use super::{
+    capture::Capture,
     code::{Code, Result},
     context::Context,
     entries,
     event::Event,
+    graph::Node,
     handle::Id,
-    raw::Out,
+    raw::{Host, HostFunction, Out},
     run,
     state::{Driver, Locked},
-    work::Op,
+    work::{HostCall, Op, Work},
 };
 use std::collections::VecDeque;
 
@@ -23,6 +25,9 @@ pub struct Stream {
     pub legacy: bool,
     /// Operations that have not run, with their numbers.
     pub queue: VecDeque<(u64, Op)>,
+    /// The capture that it is part of, and the nodes that the next one depends on.
+    pub capture: Option<Id<Capture>>,
+    pub tails: Vec<Id<Node>>,
 }
 
 /// `CU_STREAM_NON_BLOCKING`.
@@ -35,7 +40,15 @@ pub const GREATEST_PRIORITY: i32 = -5;
 
 impl Stream {
     pub fn new(context: Id<Context>, flags: u32, priority: i32) -> Stream {
-        Stream { context, flags, priority, legacy: false, queue: VecDeque::new() }
+        Stream {
+            context,
+            flags,
+            priority,
+            legacy: false,
+            queue: VecDeque::new(),
+            capture: None,
+            tails: Vec::new(),
+        }
     }
 
     /// It and stream 0 wait for each other.
@@ -90,13 +103,17 @@ fn own(handle: Id<Stream>) -> Result<()> {
 fn destroy(d: &mut Locked, handle: Id<Stream>) -> Result<()> {
     own(handle)?;
     let stream = d.stream(handle)?;
+    d.check_not_captured(stream)?;
     run::finish(d, stream)?;
     d.streams.remove(stream)?;
     Ok(())
 }
 
+/// Asking gets one operation done, so that a program that only asks comes to an end.
 fn query(d: &mut Locked, handle: Id<Stream>) -> Result<()> {
     let stream = d.stream(handle)?;
+    d.check_not_captured(stream)?;
+    d.check_implicit(stream)?;
     if d.streams.get(stream)?.queue.is_empty() {
         return Ok(());
     }
@@ -112,11 +129,50 @@ fn wait_event(d: &mut Locked, handle: Id<Stream>, event: Id<Event>, flags: u32) 
         return Err(Code::INVALID_VALUE.because(format!("flags {flags:#x}, expected 0 or 1")));
     }
     let stream = d.stream(handle)?;
-    // An event that was never recorded is complete.
-    match d.events.get(event)?.record {
-        Some(record) => d.submit(stream, Op::Wait(record)).map(|_| ()),
-        None => Ok(()),
+    let event = d.events.get(event)?;
+    if let Some((capture, nodes)) = event.captured.clone() {
+        return d.join_capture(stream, capture, &nodes);
     }
+    // An event that was never recorded is complete.
+    let Some(record) = event.record else { return Ok(()) };
+    d.check_isolation(stream)?;
+    d.check_implicit(stream)?;
+    d.submit(stream, Op::Wait(record))?;
+    run::limit(d, stream)
+}
+
+fn synchronize(d: &mut Locked, handle: Id<Stream>) -> Result<()> {
+    let stream = d.stream(handle)?;
+    d.check_not_captured(stream)?;
+    d.check_implicit(stream)?;
+    run::finish(d, stream)
+}
+
+fn call(d: &mut Locked, handle: Id<Stream>, call: HostCall) -> Result<()> {
+    let stream = d.stream(handle)?;
+    run::work(d, stream, Work::Call(call)).map(|_| ())
+}
+
+/// Callbacks are not captured.
+fn add_callback(
+    d: &mut Locked,
+    handle: Id<Stream>,
+    function: HostFunction,
+    data: Host,
+    flags: u32,
+) -> Result<()> {
+    function.check()?;
+    if flags != 0 {
+        return Err(Code::INVALID_VALUE.because(format!("flags {flags:#x}, expected 0")));
+    }
+    let stream = d.stream(handle)?;
+    d.check_not_captured(stream)?;
+    call(d, handle, HostCall::Callback(function, handle, data))
+}
+
+fn get<T>(d: &mut Driver, handle: Id<Stream>, what: impl Fn(&Stream) -> T) -> Result<T> {
+    let stream = d.stream(handle)?;
+    Ok(what(d.streams.get(stream)?))
 }
 
 entries! {
@@ -125,10 +181,19 @@ entries! {
         stream.fill(|| create(d, flags, priority))
     };
     fn cuStreamDestroy_v2(stream: Id<Stream>) |d| destroy(d, stream);
-    fn cuStreamSynchronize(stream: Id<Stream>) |d| {
-        let stream = d.stream(stream)?;
-        run::finish(d, stream)
-    };
+    fn cuStreamSynchronize(stream: Id<Stream>) |d| synchronize(d, stream);
     fn cuStreamQuery(stream: Id<Stream>) |d| query(d, stream);
     fn cuStreamWaitEvent(stream: Id<Stream>, event: Id<Event>, flags: u32) |d| wait_event(d, stream, event, flags);
+    fn cuStreamAddCallback(stream: Id<Stream>, function: HostFunction, data: Host, flags: u32) |d| {
+        add_callback(d, stream, function, data, flags)
+    };
+    fn cuLaunchHostFunc(stream: Id<Stream>, function: HostFunction, data: Host) |d| {
+        function.check()?;
+        call(d, stream, HostCall::Plain(function, data))
+    };
+    fn cuStreamGetPriority(stream: Id<Stream>, priority: Out<i32>) |d| priority.fill(|| get(d, stream, |s| s.priority));
+    fn cuStreamGetFlags(stream: Id<Stream>, flags: Out<u32>) |d| flags.fill(|| get(d, stream, |s| s.flags));
+    fn cuStreamGetCtx(stream: Id<Stream>, context: Out<Id<Context>>) |d| context.fill(|| get(d, stream, |s| s.context));
+    fn cuStreamGetId(stream: Id<Stream>, id: Out<u64>) |d| id.fill(|| Ok(d.stream(stream)?.0));
+    fn cuStreamGetDevice(stream: Id<Stream>, device: Out<i32>) |d| device.fill(|| get(d, stream, |_| 0));
 }

@@ -1,6 +1,12 @@
 //! What streams and graphs do.
 
-use super::{event::Event, handle::Id, raw::Host};
+use super::{
+    event::Event,
+    exec::ExecNode,
+    handle::Id,
+    raw::{Host, HostFunction},
+    stream::Stream,
+};
 use crate::{machine::Launch, program::Program};
 use std::sync::Arc;
 
@@ -17,25 +23,54 @@ pub enum Op {
 }
 
 /// Work of the device: what a node of a graph can be.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub enum Work {
+    /// A launch.
     Kernel(KernelWork),
+    /// A copy.
     Copy(CopyWork),
+    /// A fill.
     Set(SetWork),
     /// A function of the host.
     Call(HostCall),
+    /// A whole graph.
+    Graph(Arc<Vec<ExecNode>>),
     /// Nothing.
     Empty,
+}
+
+impl Work {
+    /// It calls functions of the host, which somebody may wait for without asking the driver.
+    pub fn calls_host(&self) -> bool {
+        match self {
+            Work::Call(_) => true,
+            Work::Graph(nodes) => nodes.iter().any(|n| n.work.calls_host()),
+            _ => false,
+        }
+    }
 }
 
 /// A launch.
 #[derive(Clone)]
 pub struct KernelWork {
+    /// The kernel's handle.
+    pub function: Id<super::function::Function>,
+    /// Its module.
     pub program: Arc<Program>,
+    /// The launch.
     pub launch: Launch,
+    /// It may begin before the launch in front of it has ended (`griddepcontrol.wait` waits for that).
+    #[allow(dead_code, reason = "the checks read it")]
+    pub programmatic: bool,
 }
 
-/// One side of a copy.
+impl std::fmt::Debug for KernelWork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KernelWork").field("function", &self.function).field("launch", &self.launch).finish()
+    }
+}
+
+/// Where one side of a copy is.
 #[derive(Debug, Clone)]
 pub enum Place {
     /// An address that the device can use.
@@ -46,19 +81,29 @@ pub enum Place {
     Staged(Arc<Vec<u8>>),
 }
 
-/// A copy of `rows` rows of `width` bytes; rows begin `pitch` bytes apart.
+/// One side of a copy.
 #[derive(Debug, Clone)]
-pub struct CopyWork {
-    pub to: Place,
-    pub to_pitch: u64,
-    pub from: Place,
-    pub from_pitch: u64,
-    pub width: u64,
-    pub rows: u64,
+pub struct Side {
+    /// Where it begins.
+    pub place: Place,
+    /// Bytes from a row to the next.
+    pub pitch: u64,
+    /// Bytes from a slice to the next.
+    pub slice: u64,
 }
 
-/// Fills `rows` rows of `width` elements of `size` bytes with `value`.
+/// A copy of `slices` slices of `rows` rows of `width` bytes.
 #[derive(Debug, Clone)]
+pub struct CopyWork {
+    pub to: Side,
+    pub from: Side,
+    pub width: u64,
+    pub rows: u64,
+    pub slices: u64,
+}
+
+/// Fills `rows` rows, `pitch` bytes apart, of `width` elements of `size` bytes with `value`.
+#[derive(Debug, Clone, Copy)]
 pub struct SetWork {
     pub to: u64,
     pub pitch: u64,
@@ -70,14 +115,9 @@ pub struct SetWork {
 
 /// A call of a function of the host.
 #[derive(Debug, Clone, Copy)]
-pub struct HostCall {
-    pub function: HostFunction,
-    pub data: Host,
-}
-
-/// The functions that streams can call.
-#[derive(Debug, Clone, Copy)]
-pub enum HostFunction {
-    /// `cuLaunchHostFunc`: `void f(void* data)`.
-    Plain(extern "C" fn(Host)),
+pub enum HostCall {
+    /// `cuLaunchHostFunc`: the function and its argument.
+    Plain(HostFunction, Host),
+    /// `cuStreamAddCallback`: the function, its stream and its argument.
+    Callback(HostFunction, Id<Stream>, Host),
 }
