@@ -19,7 +19,7 @@ fn record(
     arguments: impl Fn(&mut Machine) -> Vec<Argument>,
 ) -> Record {
     let device = Device::for_arch(80).expect("the emulator knows compute capability 8.0");
-    let mut m = Machine::new(Settings::new(device));
+    let mut m = Machine::new(Settings { threads, ..Settings::new(device) });
     m.watch.counters = Some(Box::new(Counters::default()));
     let program: Program = m.load(text).expect("the module loads");
     let arguments = arguments(&mut m);
@@ -35,34 +35,37 @@ fn buffer(m: &mut Machine, bytes: u64) -> Argument {
 }
 
 #[test]
-fn vector_add_is_counted_to_the_instruction_and_the_sector() {
-    // 1000 elements: 31 full warps and one of 8 lanes; 10 instructions up to the branch, 11 in the body, one return.
-    let r = record(VECTOR_ADD, "vector_add", 8, 128, |m| {
-        let mut all: Vec<_> = (0..3).map(|_| buffer(m, 4000)).collect();
-        all.push(Argument::U32(1000));
-        all
-    });
-    assert_eq!(r.warp_instructions, 32 * 22);
-    // The branch runs in the 24 lanes that take it.
-    assert_eq!(r.thread_instructions, 1024 * (9 + 1) + 24 + 1000 * 11);
-    assert_eq!(
-        (r.by_class[&Class::GlobalLoad], r.by_class[&Class::GlobalStore], r.by_class[&Class::Float32]),
-        (64, 32, 32)
-    );
-    assert_eq!(
-        (r.read.requests, r.read.sectors, r.read.bytes, r.read.distinct_bytes),
-        (64, 2 * (31 * 4 + 1), 8000, 8000)
-    );
-    assert_eq!(
-        (r.written.requests, r.written.sectors, r.written.bytes, r.written.distinct_bytes),
-        (32, 125, 4000, 4000)
-    );
-    let text = table(&[r.clone(), r.clone()]);
-    assert!(
-        text.lines().any(|l| l.starts_with("vector_add") && l.contains("8x1x1 x 128") && l.contains(" 2 ")),
-        "{text}"
-    );
-    assert_eq!(Totals::of(&[r.clone(), r]).read.bytes, 16000);
+fn vector_add_is_counted_to_the_instruction_and_the_sector_by_any_number_of_threads() {
+    for threads in [1, 3] {
+        // 1000 elements: 31 full warps and one of 8 lanes; 10 instructions up to the branch, 11 in the body, one return.
+        let r = record(VECTOR_ADD, "vector_add", threads, (8, 128), |m| {
+            let mut all: Vec<_> = (0..3).map(|_| buffer(m, 4000)).collect();
+            all.push(Argument::U32(1000));
+            all
+        });
+        assert_eq!(r.warp_instructions, 32 * 22);
+        // The branch runs in the 24 lanes that take it.
+        assert_eq!(r.thread_instructions, 1024 * (9 + 1) + 24 + 1000 * 11);
+        assert_eq!(
+            (r.by_class[&Class::GlobalLoad], r.by_class[&Class::GlobalStore], r.by_class[&Class::Float32]),
+            (64, 32, 32)
+        );
+        assert_eq!(
+            (r.read.requests, r.read.sectors, r.read.bytes, r.read.distinct_bytes),
+            (64, 2 * (31 * 4 + 1), 8000, 8000)
+        );
+        assert_eq!(
+            (r.written.requests, r.written.sectors, r.written.bytes, r.written.distinct_bytes),
+            (32, 125, 4000, 4000)
+        );
+        let text = table(&[r.clone(), r.clone()]);
+        assert!(
+            text.lines()
+                .any(|l| l.starts_with("vector_add") && l.contains("8x1x1 x 128") && l.contains(" 2 ")),
+            "{text}"
+        );
+        assert_eq!(Totals::of(&[r.clone(), r]).read.bytes, 16000);
+    }
 }
 
 #[test]
@@ -79,7 +82,7 @@ fn a_request_counts_each_sector_once_wherever_its_lanes_are() {
     };
     for (stride, sectors, distinct) in [(0, 1, 4), (4, 4, 128), (16, 16, 128), (32, 32, 128), (4096, 32, 128)]
     {
-        let r = record(text(stride).as_bytes(), "k", 1, 32, |m| vec![buffer(m, 1 << 18)]);
+        let r = record(text(stride).as_bytes(), "k", 1, (1, 32), |m| vec![buffer(m, 1 << 18)]);
         let found = (r.read.requests, r.read.sectors, r.read.bytes, r.read.distinct_bytes);
         assert_eq!(found, (1, sectors, 128, distinct), "stride {stride}");
     }
@@ -112,7 +115,7 @@ fn shared_wavefronts_follow_the_busiest_bank_of_each_phase() {
         (144, "v4.u32", quad, 4, 4),
     ];
     for (stride, ty, regs, waves, ideal) in table {
-        let r = record(text(stride, ty, regs).as_bytes(), "k", 1, 32, |_| Vec::new());
+        let r = record(text(stride, ty, regs).as_bytes(), "k", 1, (1, 32), |_| Vec::new());
         assert_eq!((r.shared.wavefronts, r.shared.ideal_wavefronts), (waves, ideal), "stride {stride} {ty}");
     }
 }

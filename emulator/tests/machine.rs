@@ -19,8 +19,11 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 
 #[test]
 fn vector_add_adds_with_a_tail() {
-    for order in [Order::InOrder, Order::Random(1), Order::Random(2)] {
+    for (order, threads) in
+        [(Order::InOrder, 1), (Order::InOrder, 3), (Order::Random(1), 1), (Order::Random(2), 2)]
+    {
         let mut m = machine(order);
+        m.settings.threads = threads;
         let program = m.load(VECTOR_ADD).expect("the module loads");
         let n = 1000;
         let buffers: Vec<_> =

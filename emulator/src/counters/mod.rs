@@ -51,6 +51,12 @@ impl Counters {
         self.lanes = vec![0; program.code.len() + 1];
     }
 
+    /// Counters of the same program, at zero.
+    pub fn fork(&self) -> Counters {
+        let zeros = vec![0; self.issues.len()];
+        Counters { issues: zeros.clone(), lanes: zeros, ..Counters::default() }
+    }
+
     /// The instructions from `first` to before `end` were issued for `lanes` lanes.
     #[inline(always)]
     pub fn run(&mut self, first: u32, end: u32, lanes: u32) {

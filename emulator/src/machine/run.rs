@@ -35,6 +35,8 @@ impl<'a> World<'a> {
 pub(super) enum Stop {
     /// It has had its turn.
     Turn,
+    /// It went round a loop that reads what others may change, and lets them.
+    Yield,
     /// No group is ready.
     Waiting,
     /// All lanes have left.
@@ -63,6 +65,9 @@ pub(super) fn run(
         let end = start + turn;
         if warp.info.clock >= end {
             return Ok((Stop::Turn, warp.info.clock - start));
+        }
+        if std::mem::take(&mut warp.yields) {
+            return Ok((Stop::Yield, warp.info.clock - start));
         }
         let step = run_group(world, block, warp, watch, end);
         step.map_err(|fault| locate(world, block, warp, fault))?;
@@ -154,7 +159,8 @@ fn run_group(
                 let target = instr.imm as u32;
                 count(watch, first, pc + 1, active);
                 first = target;
-                let goes_on = if target > pc { target < meeting } else { alone };
+                warp.yields |= target <= pc && std::mem::take(&mut warp.info.polled);
+                let goes_on = if target > pc { target < meeting } else { alone && !warp.yields };
                 if !goes_on {
                     warp.spins = if target > pc { warp.spins } else { (warp.spins + 1) % (2 * SPIN_CYCLE) };
                     break target;
@@ -229,6 +235,7 @@ fn control(
     match control {
         Control::Branch => {
             if instr.imm as u32 <= warp.groups[0].pc {
+                warp.yields |= std::mem::take(&mut warp.info.polled);
                 warp.spins = (warp.spins + 1) % (2 * SPIN_CYCLE);
             }
             warp.groups[0].pc = instr.imm as u32;

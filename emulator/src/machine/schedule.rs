@@ -7,6 +7,7 @@ use super::{
     warp::State,
 };
 use crate::{memory::GlobalMemory, program::Program};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// The order in which warps and blocks take turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,38 +35,110 @@ pub(super) fn run(
     if let Some(counters) = &mut watch.counters {
         counters.begin(program);
     }
-    let mut queue = Queue {
-        next: 0,
-        blocks,
-        capacity: capacity.max(1),
-        live: Vec::new(),
-        random: Random::new(settings.order),
-        idle: 0,
-    };
+    let grid =
+        Grid { next: AtomicU32::new(0), blocks, finished: AtomicU64::new(0), stop: AtomicBool::new(false) };
+    let threads =
+        if watch.observers.is_empty() { settings.threads.clamp(1, blocks.max(1) as usize) } else { 1 };
     watch.event(&world.scene(0, 0, 0), &Event::LaunchStart)?;
-    queue.run(world, watch)?;
+    match threads {
+        1 => Queue::new(world, &grid, capacity.max(1), 0).run(world, watch)?,
+        _ => run_parallel(world, &grid, capacity, threads, watch)?,
+    }
     watch.event(&world.scene(0, 0, 0), &Event::LaunchEnd)
 }
 
-struct Queue {
-    next: u32,
+/// Shares the blocks of a grid among threads. Which blocks run side by side then depends on the host.
+fn run_parallel(
+    world: World<'_>,
+    grid: &Grid,
+    capacity: u32,
+    threads: usize,
+    watch: &mut Watch,
+) -> Result<(), Fault> {
+    let share = capacity.div_ceil(threads as u32).max(1);
+    let worker = |number: usize, mut watch: Watch| {
+        let outcome = Queue::new(world, grid, share, number as u64).run(world, &mut watch);
+        grid.stop.fetch_or(outcome.is_err(), Relaxed);
+        (outcome, watch)
+    };
+    let watches: Vec<Watch> = (0..threads).map(|_| watch.fork()).collect();
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let worker = &worker;
+        let spawned: Vec<_> =
+            watches.into_iter().enumerate().map(|(i, w)| scope.spawn(move || worker(i, w))).collect();
+        spawned
+            .into_iter()
+            .map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    let mut first = Ok(());
+    for (outcome, part) in outcomes {
+        watch.join(part);
+        first = first.and(outcome);
+    }
+    first
+}
+
+/// What the threads that run a grid share.
+struct Grid {
+    /// The next block to start.
+    next: AtomicU32,
     blocks: u32,
+    /// Blocks finished and barriers completed.
+    finished: AtomicU64,
+    /// A thread has met a fault.
+    stop: AtomicBool,
+}
+
+/// The blocks that one thread runs.
+struct Queue<'a> {
+    grid: &'a Grid,
     capacity: u32,
     live: Vec<Block>,
     random: Random,
-    /// Instructions since a block finished or a barrier completed.
+    /// Instructions since a block finished or a barrier completed, and how many had by then.
     idle: u64,
+    finished: u64,
 }
 
-impl Queue {
+impl<'a> Queue<'a> {
+    fn new(world: World<'_>, grid: &'a Grid, capacity: u32, number: u64) -> Queue<'a> {
+        let order = match world.settings.order {
+            Order::Random(seed) => Order::Random(seed.wrapping_add(number)),
+            Order::InOrder => Order::InOrder,
+        };
+        Queue { grid, capacity, live: Vec::new(), random: Random::new(order), idle: 0, finished: 0 }
+    }
+
+    /// Whether nobody has got on for too long.
+    fn waited_too_long(&mut self, patience: u64) -> bool {
+        let finished = self.grid.finished.load(Relaxed);
+        if finished != self.finished {
+            (self.finished, self.idle) = (finished, 0);
+        }
+        self.idle > patience
+    }
+
+    /// The number of the next block to start, if there is one and room for it.
+    fn take(&mut self) -> Option<u32> {
+        let room = self.live.len() < self.capacity as usize;
+        let blocks = self.grid.blocks;
+        let next = |n: u32| (room && n < blocks).then(|| n + 1);
+        self.grid.next.fetch_update(Relaxed, Relaxed, next).ok()
+    }
+
     fn run(&mut self, world: World<'_>, watch: &mut Watch) -> Result<(), Fault> {
         let mut at = 0;
         loop {
-            let full = self.live.len() >= self.capacity as usize;
-            if !full && self.next < self.blocks && (at >= self.live.len() || self.random.starts_block()) {
-                let block = self.start(world, watch)?;
+            if (at >= self.live.len() || self.random.starts_block())
+                && let Some(number) = self.take()
+            {
+                let block = self.start(world, watch, number)?;
                 self.live.push(block);
                 at = self.live.len() - 1;
+            }
+            if at >= self.live.len() {
+                at = 0;
             }
             if self.live.is_empty() {
                 return Ok(());
@@ -76,21 +149,18 @@ impl Queue {
             } else {
                 // It waits for others: they come next, new ones last.
                 at += 1;
-                if at >= self.live.len()
-                    && (self.next >= self.blocks || self.live.len() >= self.capacity as usize)
-                {
-                    at = 0;
-                }
             }
-            if self.idle > world.settings.patience {
+            if self.grid.stop.load(Relaxed) {
+                return Ok(());
+            }
+            if self.waited_too_long(world.settings.patience) {
                 return Err(self.stuck(world, "no block finished and no barrier completed for a long time"));
             }
         }
     }
 
-    fn start(&mut self, world: World<'_>, watch: &mut Watch) -> Result<Block, Fault> {
-        let block = Block::new(world.launch, world.program, self.next, world.settings.device.multiprocessors);
-        self.next += 1;
+    fn start(&mut self, world: World<'_>, watch: &mut Watch, number: u32) -> Result<Block, Fault> {
+        let block = Block::new(world.launch, world.program, number, world.settings.device.multiprocessors);
         let scene = world.scene(block.info.number, 0, 0);
         watch.event(&scene, &Event::BlockStart { shared_bytes: block.info.shared_bytes })?;
         Ok(block)
@@ -107,23 +177,23 @@ impl Queue {
             let (stop, ran) =
                 run::run(world, &mut block.info, &mut block.warps[w], watch, self.random.length())?;
             self.idle += ran;
-            waiting = if stop == Stop::Turn {
-                0
-            } else if ran > 0 {
-                1
-            } else {
-                waiting + 1
+            waiting = match stop {
+                Stop::Turn => 0,
+                // Others may be waiting for what it just did.
+                Stop::Waiting | Stop::Done if ran > 0 => 1,
+                Stop::Waiting | Stop::Done | Stop::Yield => waiting + 1,
             };
             turns -= u64::from(stop == Stop::Turn);
             while let Some(id) = barrier::release(&mut block.info, &mut block.warps, &world.program.code) {
                 let scene = world.scene(block.info.number, w as u32, 0);
                 watch.event(&scene, &Event::BarrierComplete { id })?;
-                (self.idle, waiting) = (0, 0);
+                self.grid.finished.fetch_add(1, Relaxed);
+                waiting = 0;
             }
         }
         if block.done() {
             watch.event(&world.scene(block.info.number, 0, 0), &Event::BlockEnd)?;
-            self.idle = 0;
+            self.grid.finished.fetch_add(1, Relaxed);
             return Ok(true);
         }
         let stuck = block.warps.iter().all(|w| w.groups.iter().all(|g| g.state != State::Ready));

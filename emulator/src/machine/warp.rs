@@ -65,6 +65,8 @@ pub struct WarpInfo {
     pub copies: crate::ops::Copies,
     /// Instructions run so far.
     pub clock: u64,
+    /// Something was read that others may be about to change: a loop around it gives up its turn.
+    pub polled: bool,
 }
 
 /// A warp.
@@ -80,6 +82,8 @@ pub struct Warp {
     pub groups: Vec<Group>,
     /// Backward branches while others waited: lanes that spin must let the lanes they wait for go on.
     pub spins: u32,
+    /// It gives up its turn at the next opportunity.
+    pub yields: bool,
 }
 
 impl Warp {
@@ -91,6 +95,7 @@ impl Warp {
             predicates: vec![0; kernel.predicates as usize],
             groups: Vec::new(),
             spins: 0,
+            yields: false,
         };
         let frame = Frame { function, ..Frame::default() };
         warp.enter(kernel, frame, lanes);

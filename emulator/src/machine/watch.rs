@@ -249,6 +249,18 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Counters of the same kind, at zero, for a thread that runs a part of the launch.
+    pub fn fork(&self) -> Watch {
+        Watch { observers: Vec::new(), counters: self.counters.as_ref().map(|c| Box::new(c.fork())) }
+    }
+
+    /// Adds what a thread counted.
+    pub fn join(&mut self, part: Watch) {
+        if let (Some(all), Some(part)) = (&mut self.counters, part.counters) {
+            all.merge(&part);
+        }
+    }
+
     /// Tells of an access.
     #[inline(always)]
     pub fn access(&mut self, scene: &Scene<'_>, access: &Access<'_>) -> Result<(), Fault> {

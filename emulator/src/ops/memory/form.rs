@@ -52,6 +52,12 @@ impl Form {
         ORDERINGS[(self.0 >> 32 & 7) as usize]
     }
 
+    /// Whether a loop around the load may be waiting for others.
+    #[inline(always)]
+    pub fn polls(self) -> bool {
+        !matches!(self.ordering(), Ordering::Weak | Ordering::NonCoherent)
+    }
+
     /// For whom it is ordered.
     #[inline(always)]
     pub fn scope(self) -> Scope {

@@ -72,6 +72,7 @@ fn load_at<const E: usize, const V: usize>(
     addresses: &[u64; 32],
 ) -> Result<(), Fault> {
     let bytes = (E * V) as u32;
+    cx.warp.polled |= form.polls();
     check_alignment(cx, mask, addresses, bytes)?;
     let found = locate(cx, mask, addresses, bytes)?;
     let mut access = describe(form, AccessKind::Load, Space::Global, mask, bytes, addresses);

@@ -81,6 +81,7 @@ pub(super) fn load_at<const E: usize, const V: usize>(
     addresses: &[u64; 32],
 ) -> Result<(), Fault> {
     let bytes = (E * V) as u32;
+    cx.warp.polled |= form.polls();
     check_bounds(cx, mask, addresses, bytes, cx.block.shared_bytes, "shared memory")?;
     check_alignment(cx, mask, addresses, bytes)?;
     let mut access = describe(form, AccessKind::Load, Space::Shared, mask, bytes, addresses);
