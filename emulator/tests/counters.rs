@@ -14,8 +14,8 @@ const VECTOR_ADD: &[u8] = include_bytes!("ptx/vector_add.ptx");
 fn record(
     text: &[u8],
     kernel: &str,
-    grid: u32,
-    block: u32,
+    threads: usize,
+    (grid, block): (u32, u32),
     arguments: impl Fn(&mut Machine) -> Vec<Argument>,
 ) -> Record {
     let device = Device::for_arch(80).expect("the emulator knows compute capability 8.0");
