@@ -5,16 +5,19 @@
 //! bounds and misaligned, barriers that not all reach, and deadlocks. Called by `driver` and by tests; tests: `tests/check_*.rs`.
 
 mod clock;
+mod poison;
 mod races;
 mod releases;
 mod report;
 mod sets;
 mod shadow;
 mod threads;
+mod undefined;
 
 pub use races::Races;
+pub use undefined::Undefined;
 
-use crate::machine::Observer;
+use crate::machine::{Machine, Observer};
 
 /// What to check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +26,13 @@ pub struct Options {
     pub races: bool,
     /// Two lanes that store equal values to one place in one instruction count as a race.
     pub equal_values: bool,
+    /// Uses of registers and of memory that nobody wrote.
+    pub undefined: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { races: true, equal_values: false }
+        Options { races: true, equal_values: false, undefined: true }
     }
 }
 
@@ -43,11 +48,22 @@ impl Checker {
         Checker { options }
     }
 
+    /// Has a machine watched, from before it allocates memory.
+    pub fn watch(&self, machine: &mut Machine) {
+        if self.options.undefined {
+            machine.memory.track_written();
+        }
+        machine.watch.observers = self.observers();
+    }
+
     /// The observers for a machine; they stay for all its launches.
     pub fn observers(&self) -> Vec<Box<dyn Observer>> {
         let mut all: Vec<Box<dyn Observer>> = Vec::new();
         if self.options.races {
             all.push(Box::new(Races::new(self.options.equal_values)));
+        }
+        if self.options.undefined {
+            all.push(Box::new(Undefined::default()));
         }
         all
     }

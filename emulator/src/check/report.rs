@@ -134,3 +134,36 @@ fn class(class: Class) -> &'static str {
         Class::StrongWrite(false) => "the strong write",
     }
 }
+
+/// Where a value that nobody defined came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// A register that was not written.
+    #[default]
+    Register,
+    /// Memory that holds nothing, read by a thread of a block at an instruction.
+    Memory {
+        /// The space.
+        space: Space,
+        /// The address.
+        address: u64,
+        /// The block.
+        block: u32,
+        /// The thread.
+        thread: u32,
+        /// The instruction.
+        pc: u32,
+    },
+}
+
+/// Names the origin of a value.
+pub fn origin(scene: &Scene<'_>, origin: Origin) -> String {
+    match origin {
+        Origin::Register => "it depends on a register that was not written on this path".to_string(),
+        Origin::Memory { space, address, block, thread, pc } => format!(
+            "it depends on {}, which holds nothing when read by {}",
+            memory(scene, space, address),
+            place(scene, block, thread, pc)
+        ),
+    }
+}

@@ -36,7 +36,13 @@ impl Context<'_, '_> {
     /// Tells the watchers of an event.
     pub fn event(&mut self, event: &Event) -> Result<(), Fault> {
         let place = Place { block: self.block.number, warp: self.warp.index, pc: self.pc };
-        let scene = Scene { place, program: self.program, launch: self.launch, memory: self.memory };
+        let scene = Scene {
+            place,
+            frame: self.frame,
+            program: self.program,
+            launch: self.launch,
+            memory: self.memory,
+        };
         self.watch.event(&scene, event)
     }
 

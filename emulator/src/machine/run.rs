@@ -5,7 +5,7 @@ use super::{
     block::BlockInfo,
     call,
     launch::{Launch, Settings},
-    warp::{State, Warp},
+    warp::{Frame, State, Warp},
     watch::{Place, Scene, Step},
 };
 use crate::{
@@ -26,7 +26,7 @@ impl<'a> World<'a> {
     /// What the watchers hear of the place.
     pub fn scene(self, block: u32, warp: u32, pc: u32) -> Scene<'a> {
         let World { program, launch, memory, .. } = self;
-        Scene { place: Place { block, warp, pc }, program, launch, memory }
+        Scene { place: Place { block, warp, pc }, frame: Frame::default(), program, launch, memory }
     }
 }
 
@@ -107,9 +107,18 @@ fn run_group(
         let instr = &code[pc as usize];
         let mask = guarded(&registers, instr, active);
         warp.info.clock += 1;
+        if matches!(instr.exec, Exec::Sync(_)) && mask != 0 {
+            warp.groups[0].pc = pc;
+            let named = registers.single(instr.r[0])[mask.trailing_zeros() as usize];
+            if !gathered(&warp.info, named, mask)? {
+                warp.groups[0].state = State::Sync(named);
+                count(watch, first, pc, active);
+                return Ok(());
+            }
+        }
         if observed {
             warp.groups[0].pc = pc;
-            let scene = world.scene(block.number, warp.info.index, pc);
+            let scene = Scene { frame, ..world.scene(block.number, warp.info.index, pc) };
             let step = Step { instr, frame, group: active, mask, registers: &registers };
             watch.observers.iter_mut().try_for_each(|o| o.instruction(&scene, &step))?;
         }
@@ -127,14 +136,6 @@ fn run_group(
             }
             Exec::Warp(run) | Exec::Sync(run) => {
                 warp.groups[0].pc = pc;
-                if matches!(instr.exec, Exec::Sync(_)) && mask != 0 {
-                    let named = registers.single(instr.r[0])[mask.trailing_zeros() as usize];
-                    if !gathered(&warp.info, named, mask)? {
-                        warp.groups[0].state = State::Sync(named);
-                        count(watch, first, pc, active);
-                        return Ok(());
-                    }
-                }
                 if mask != 0 {
                     let registers = &mut registers;
                     let World { settings, program, launch, memory } = world;

@@ -203,6 +203,8 @@ pub struct Place {
 pub struct Scene<'a> {
     /// The block, the warp, the instruction.
     pub place: Place,
+    /// The frame of the function that the lanes are in, for instructions and accesses.
+    pub frame: Frame,
     /// The code.
     pub program: &'a Program,
     /// The launch.
@@ -227,7 +229,7 @@ pub struct Step<'a, 'r> {
 
 /// Somebody who watches launches. An error stops the launch.
 pub trait Observer: Send {
-    /// Before an instruction runs; `Exec::Sync` instructions may be told more than once, when their lanes have not all arrived.
+    /// Before an instruction runs.
     fn instruction(&mut self, _scene: &Scene<'_>, _step: &Step<'_, '_>) -> Result<(), Fault> {
         Ok(())
     }

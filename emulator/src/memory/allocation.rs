@@ -1,5 +1,6 @@
 //! One allocation: a range of addresses and its bytes.
 
+use super::Written;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// What an allocation is for.
@@ -36,13 +37,16 @@ pub struct Allocation {
     /// What it is for.
     pub kind: Kind,
     storage: Storage,
+    /// Which bytes were ever written, if somebody asks; without it all count as written.
+    pub written: Option<Written>,
 }
 
 impl Allocation {
     /// An allocation of `len` zero bytes at `base`, which must be a multiple of 16.
     pub fn zeroed(base: u64, len: u64, kind: Kind) -> Allocation {
         let words = (len as usize).div_ceil(4);
-        Allocation { base, len, kind, storage: Storage::Owned(bytemuck::allocation::zeroed_slice_box(words)) }
+        let storage = Storage::Owned(bytemuck::allocation::zeroed_slice_box(words));
+        Allocation { base, len, kind, storage, written: None }
     }
 
     /// An allocation over memory of somebody else.
@@ -52,7 +56,7 @@ impl Allocation {
             "foreign memory of {} words is too short for {len} bytes",
             words.len()
         );
-        Allocation { base, len, kind, storage: Storage::Foreign(words) }
+        Allocation { base, len, kind, storage: Storage::Foreign(words), written: None }
     }
 
     /// One past the last address.
@@ -91,12 +95,22 @@ impl Allocation {
     /// Copies `from` to the bytes from `address` on. The range must lie inside.
     pub fn write(&self, address: u64, from: &[u8]) {
         let (words, mut offset) = (self.words(), (address - self.base) as usize);
+        if let Some(written) = &self.written {
+            written.set(offset as u64, from.len() as u64, true);
+        }
         let mut rest = from;
         while !rest.is_empty() {
             let n = rest.len().min(4 - offset % 4);
             self.write_part(&words[offset / 4], offset % 4, &rest[..n]);
             (rest, offset) = (&rest[n..], offset + n);
         }
+    }
+
+    /// The address of the first of the `len` bytes from `address` on that was never written. The range must lie inside.
+    #[inline(always)]
+    pub fn first_unwritten(&self, address: u64, len: u64) -> Option<u64> {
+        let offset = self.written.as_ref()?.first_unwritten(address - self.base, len)?;
+        Some(self.base + offset)
     }
 
     /// Replaces some bytes of a word and leaves the others as another thread may be writing them.

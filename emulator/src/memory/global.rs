@@ -1,6 +1,9 @@
 //! The address space: which allocation holds an address, and what lies there when none does.
 
-use super::allocation::{Allocation, Kind};
+use super::{
+    Written,
+    allocation::{Allocation, Kind},
+};
 use std::sync::{Arc, atomic::AtomicU32};
 
 /// The first address handed out: far from the null page, from the windows, and from where hosts put their memory.
@@ -20,6 +23,7 @@ pub struct GlobalMemory {
     next: u64,
     used: u64,
     capacity: u64,
+    track_written: bool,
 }
 
 /// What an address outside every allocation is near to.
@@ -40,7 +44,32 @@ pub enum Miss {
 impl GlobalMemory {
     /// An empty device memory of `capacity` bytes.
     pub fn new(capacity: u64) -> GlobalMemory {
-        GlobalMemory { live: Vec::new(), freed: Vec::new(), next: FIRST, used: 0, capacity }
+        GlobalMemory {
+            live: Vec::new(),
+            freed: Vec::new(),
+            next: FIRST,
+            used: 0,
+            capacity,
+            track_written: false,
+        }
+    }
+
+    /// From now on, keeps account of which bytes of device memory were ever written, for the checks.
+    pub fn track_written(&mut self) {
+        self.track_written = true;
+    }
+
+    /// After a copy inside of device memory: what was never written was not written by being copied.
+    pub fn copied(&self, to: u64, from: u64, len: u64) {
+        let (Some(source), Some(target)) = (self.range(from, len), self.range(to, len)) else { return };
+        let mut at = 0;
+        while let (Some(written), Some(first)) =
+            (&target.written, source.first_unwritten(from + at, len - at))
+        {
+            at = first - from;
+            written.set(to + at - target.base, 1, false);
+            at += 1;
+        }
     }
 
     /// Bytes allocated on the device.
@@ -61,7 +90,10 @@ impl GlobalMemory {
         let base = self.next;
         self.next = (base + len + RED_ZONE).next_multiple_of(ALIGN);
         self.used += len;
-        let allocation = Arc::new(Allocation::zeroed(base, len, kind));
+        let mut allocation = Allocation::zeroed(base, len, kind);
+        // Variables of modules hold their initial values.
+        allocation.written = (self.track_written && kind == Kind::Device).then(|| Written::none(len));
+        let allocation = Arc::new(allocation);
         self.live.push(allocation.clone());
         self.live.sort_by_key(|a| a.base);
         Some(allocation)

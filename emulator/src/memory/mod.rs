@@ -8,7 +8,9 @@ mod allocation;
 mod global;
 pub mod update;
 mod window;
+mod written;
 
 pub use allocation::{Allocation, Kind, Storage};
 pub use global::{GlobalMemory, Miss};
 pub use window::{FUNCTION_BASE, LOCAL_WINDOW, SHARED_WINDOW, WINDOW_SIZE, Window, window_of};
+pub use written::{Written, each_word};

@@ -13,7 +13,7 @@ pub(super) fn registers(
     layout: &mut Function,
 ) -> Result<(), String> {
     let FunctionScope { drafts, registers, tables, constants, lists, .. } = scope;
-    let mut intervals = liveness::intervals(drafts, tables, table_base as i64, registers.len());
+    let (mut intervals, at_start) = liveness::intervals(drafts, tables, table_base as i64, registers.len());
     let end = drafts.len() as u32;
     constants.values().for_each(|&id| intervals[id as usize] = Some((0, end)));
     let width = |id: usize| Width::of(registers[id].ty);
@@ -33,6 +33,13 @@ pub(super) fn registers(
     }
     (layout.registers, layout.predicates) = (file.size, predicates.size);
     layout.pressure = u32::from(file.size);
+    for id in at_start.into_iter().filter(|&id| !constants.values().any(|&c| c as usize == id)) {
+        match width(id) {
+            Width::Predicate => layout.undefined_predicates.push(places[id]),
+            Width::Single => layout.undefined.push(places[id]),
+            Width::Double => layout.undefined.extend([places[id], places[id] + 1]),
+        }
+    }
     let mut sorted: Vec<_> = constants.iter().collect();
     sorted.sort_by_key(|&(_, &id)| id);
     for (&(bits, width), &id) in sorted {

@@ -73,6 +73,44 @@ impl Instr {
     }
 }
 
+/// How values go through an instruction, for the checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Each lane computes its own results from its own sources.
+    Lanes,
+    /// `ld`: memory to the registers `r[0]`, `r[1]`, ...
+    Load,
+    /// `st`: the registers `r[0]`, `r[1]`, ... to memory.
+    Store,
+    /// `atom`, `red`.
+    Atomic,
+    /// `shfl`.
+    Shuffle,
+    /// Any lane's sources may reach any lane's results.
+    Across,
+    /// As `Across`, and sources must be defined: matrix products.
+    Matrix,
+}
+
+impl Flow {
+    /// That of an instruction by its spelling.
+    pub fn of(opcode: &str, modifiers: &[String]) -> Flow {
+        match opcode {
+            "ld" | "ldu" => Flow::Load,
+            "st" => Flow::Store,
+            "atom" | "red" => Flow::Atomic,
+            "shfl" => Flow::Shuffle,
+            "mma" | "wgmma" => Flow::Matrix,
+            "wmma" if modifiers.first().is_some_and(|m| m == "mma") => Flow::Matrix,
+            "wmma" | "ldmatrix" | "stmatrix" | "movmatrix" | "vote" | "match" | "redux" | "elect" => {
+                Flow::Across
+            }
+            "bar" | "barrier" => Flow::Across,
+            _ => Flow::Lanes,
+        }
+    }
+}
+
 /// How an instruction touches a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {

@@ -1,6 +1,6 @@
 //! Where things are in a loaded module.
 
-use super::instr::{Instr, Use};
+use super::instr::{Flow, Instr, Use};
 use crate::{counters::Part, ptx::ast};
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,6 +12,8 @@ pub struct Program {
     pub uses: Vec<Vec<Use>>,
     /// The PTX instructions that each instruction stands for, for the counters: none for a helper, several for a fused one.
     pub parts: Vec<Vec<Part>>,
+    /// How values go through each instruction, for the checks.
+    pub flows: Vec<Flow>,
     /// Where each instruction came from.
     pub lines: Vec<Line>,
     /// Kernels and device functions.
@@ -66,6 +68,10 @@ pub struct Function {
     pub wide_constants: Vec<(u16, u64)>,
     /// The same for predicates.
     pub constant_predicates: Vec<(u16, bool)>,
+    /// 32-bit registers that some path may read before it writes them.
+    pub undefined: Vec<u16>,
+    /// The same of predicates.
+    pub undefined_predicates: Vec<u16>,
     /// Bytes of local memory of a thread: `.local` variables, and the `.param` variables of calls.
     pub local: u32,
     /// Bytes of static shared memory of a block.

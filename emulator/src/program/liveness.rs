@@ -5,7 +5,8 @@ use super::{
     lower::{Draft, reads},
 };
 
-/// The first and last instruction at which each register is live or touched; `None` for a register never touched.
+/// The first and last instruction at which each register is live or touched, `None` for a register never touched; and the registers
+/// that are live at the start: which some path reads before it writes them.
 ///
 /// Backward data flow over basic blocks. A guarded write does not end the life of the old value.
 pub(super) fn intervals(
@@ -13,7 +14,7 @@ pub(super) fn intervals(
     tables: &[Vec<u32>],
     table_base: i64,
     registers: usize,
-) -> Vec<Option<(u32, u32)>> {
+) -> (Vec<Option<(u32, u32)>>, Vec<usize>) {
     let blocks = Blocks::find(drafts, tables, table_base);
     let live_out = blocks.solve(drafts, registers);
     let mut intervals: Vec<Option<(u32, u32)>> = vec![None; registers];
@@ -21,6 +22,7 @@ pub(super) fn intervals(
         let interval = intervals[register].get_or_insert((at, at));
         *interval = (interval.0.min(at), interval.1.max(at));
     };
+    let mut at_start = Vec::new();
     for (b, range) in blocks.ranges.iter().enumerate() {
         let mut live = live_out[b].clone();
         live.each(|r| touch(r, range.end as u32 - 1));
@@ -28,8 +30,11 @@ pub(super) fn intervals(
             step(&drafts[pc], &mut live, |r| touch(r, pc as u32));
         }
         live.each(|r| touch(r, range.start as u32));
+        if b == 0 {
+            live.each(|r| at_start.push(r));
+        }
     }
-    intervals
+    (intervals, at_start)
 }
 
 /// Moves `live` from after an instruction to before it; `seen` hears of every register that it touches.

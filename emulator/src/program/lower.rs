@@ -1,7 +1,7 @@
 //! From the syntax tree to executable instructions, one function at a time.
 
 use super::{
-    Access, Builder, Control, Exec, Instr, Use, Width, allocate,
+    Access, Builder, Control, Exec, Flow, Instr, Use, Width, allocate,
     layout::{CallSite, Function, Line, Parameter, Program, align_up},
 };
 use crate::{
@@ -78,6 +78,7 @@ pub(super) struct Draft {
     pub instr: Instr,
     pub uses: Vec<Use>,
     pub parts: Vec<Part>,
+    pub flow: Flow,
     pub line: Line,
 }
 
@@ -152,7 +153,8 @@ impl FunctionScope {
 
     pub(super) fn push(&mut self, instr: Instr, uses: Vec<Use>, source: &ast::Instruction) {
         let line = Line { ptx: source.line, source: source.location };
-        self.drafts.push(Draft { instr, uses, parts: Vec::new(), line });
+        let flow = Flow::of(&source.opcode, &source.modifiers);
+        self.drafts.push(Draft { instr, uses, parts: Vec::new(), flow, line });
     }
 }
 
@@ -266,6 +268,7 @@ impl Program {
             instr: Instr::new(Exec::Control(Control::Return)),
             uses: Vec::new(),
             parts: Vec::new(),
+            flow: Flow::Lanes,
             line: Line { ptx: f.code.last().map_or(f.line, |i| i.line), source: None },
         });
         resolve_branches(&mut scope, &starts, self.tables.len());
@@ -288,6 +291,7 @@ impl Program {
             }
             self.code.push(draft.instr);
             self.uses.push(draft.uses);
+            self.flows.push(draft.flow);
             self.parts.push(draft.parts);
             self.lines.push(draft.line);
         }
@@ -366,6 +370,7 @@ impl Program {
             code: Vec::new(),
             uses: Vec::new(),
             parts: Vec::new(),
+            flows: Vec::new(),
             lines: Vec::new(),
             functions: Vec::new(),
             names: HashMap::new(),

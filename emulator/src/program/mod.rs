@@ -12,6 +12,6 @@ mod liveness;
 mod lower;
 
 pub use builder::{Builder, Width};
-pub use instr::{Access, Control, Exec, Instr, LaneFn, NONE, OPERANDS, Use, WarpFn};
+pub use instr::{Access, Control, Exec, Flow, Instr, LaneFn, NONE, OPERANDS, Use, WarpFn};
 pub use layout::{CallSite, Function, Line, Parameter, Program, align_up};
 pub use lower::{FunctionScope, Options, Place};

@@ -55,7 +55,7 @@ pub fn run_module(text: &str, grid: u32, block: u32, order: Order, options: Opti
     let device = Device::for_arch(80).expect("the emulator knows compute capability 8.0");
     let mut m = Machine::new(Settings { order, patience: 200_000, ..Settings::new(device) });
     let program = m.load(text.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    m.watch.observers = Checker::new(options).observers();
+    Checker::new(options).watch(&mut m);
     let buffers: Vec<_> = (0..2)
         .map(|_| {
             let buffer = m.memory.allocate(4 * WORDS, Kind::Device).expect("there is room");
@@ -80,9 +80,15 @@ pub fn clean(grid: u32, block: u32, body: &str) {
 /// Runs a body in all orders, and demands that each finds something that says `what`. Gives the last finding.
 #[track_caller]
 pub fn caught(grid: u32, block: u32, body: &str, what: &str) -> Fault {
+    caught_with(Options::default(), grid, block, body, what)
+}
+
+/// Runs a body with these checks in all orders, and demands that each finds something that says `what`. Gives the last finding.
+#[track_caller]
+pub fn caught_with(options: Options, grid: u32, block: u32, body: &str, what: &str) -> Fault {
     let mut last = None;
     for order in orders() {
-        match run_module(&module(body), grid, block, order, Options::default()) {
+        match run_module(&module(body), grid, block, order, options) {
             Ok(()) => panic!("{order:?}: nothing found, expected {what:?}\n{body}"),
             Err(fault) if !fault.to_string().contains(what) => {
                 panic!("{order:?}: found {fault}\nexpected {what:?}")

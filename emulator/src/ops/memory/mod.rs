@@ -82,7 +82,7 @@ pub fn check_alignment(
 #[inline(always)]
 pub fn tell(cx: &mut Context<'_, '_>, access: &Access<'_>) -> Result<(), Fault> {
     let place = WatchPlace { block: cx.block.number, warp: cx.warp.index, pc: cx.pc };
-    let scene = Scene { place, program: cx.program, launch: cx.launch, memory: cx.memory };
+    let scene = Scene { place, frame: cx.frame, program: cx.program, launch: cx.launch, memory: cx.memory };
     cx.watch.access(&scene, access)
 }
 
