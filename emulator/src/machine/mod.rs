@@ -17,7 +17,7 @@ mod warp;
 mod watch;
 
 pub use barrier::{BarrierForm, Reduction};
-pub use block::Block;
+pub use block::{Block, BlockInfo};
 pub use context::Context;
 pub use fault::{Fault, FaultKind, Where};
 pub use launch::{Argument, Launch, Machine, Settings};

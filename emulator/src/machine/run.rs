@@ -53,7 +53,7 @@ pub(super) fn run(
 ) -> Result<(Stop, u64), Fault> {
     let start = warp.info.clock;
     if world.settings.order != Order::InOrder {
-        block.transfers.drift(warp.info.index, &mut block.shared);
+        block.transfers.drift(warp.info.index, &mut block.shared, world.memory);
     }
     loop {
         if warp.groups.is_empty() {

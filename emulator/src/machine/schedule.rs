@@ -5,9 +5,13 @@ use super::{
     block::Block,
     run::{self, Stop, World},
     warp::State,
+    watch::Place,
 };
 use crate::{memory::GlobalMemory, program::Program};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+};
 
 /// The order in which warps and blocks take turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +39,13 @@ pub(super) fn run(
     if let Some(counters) = &mut watch.counters {
         counters.begin(program);
     }
-    let grid =
-        Grid { next: AtomicU32::new(0), blocks, finished: AtomicU64::new(0), stop: AtomicBool::new(false) };
+    let grid = Grid {
+        next: AtomicU32::new(0),
+        blocks,
+        finished: AtomicU64::new(0),
+        stop: AtomicBool::new(false),
+        stores: Mutex::default(),
+    };
     let threads =
         if watch.observers.is_empty() { settings.threads.clamp(1, blocks.max(1) as usize) } else { 1 };
     watch.event(&world.scene(0, 0, 0), &Event::LaunchStart)?;
@@ -44,6 +53,8 @@ pub(super) fn run(
         1 => Queue::new(world, &grid, capacity.max(1), 0).run(world, watch)?,
         _ => run_parallel(world, &grid, capacity, threads, watch)?,
     }
+    let scene = |p: Place| world.scene(p.block, p.warp, p.pc);
+    crate::ops::deliver(std::mem::take(&mut *grid.stores()), scene, watch)?;
     watch.event(&world.scene(0, 0, 0), &Event::LaunchEnd)
 }
 
@@ -88,6 +99,14 @@ struct Grid {
     finished: AtomicU64,
     /// A thread has met a fault.
     stop: AtomicBool,
+    /// What blocks that ended have yet to write to global memory.
+    stores: Mutex<Vec<crate::ops::Store>>,
+}
+
+impl Grid {
+    fn stores(&self) -> MutexGuard<'_, Vec<crate::ops::Store>> {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The blocks that one thread runs.
@@ -192,6 +211,10 @@ impl<'a> Queue<'a> {
             }
         }
         if block.done() {
+            let stores = crate::ops::finish(world.settings, world.program, world.launch, &mut block.info)?;
+            if !stores.is_empty() {
+                self.grid.stores().extend(stores);
+            }
             watch.event(&world.scene(block.info.number, 0, 0), &Event::BlockEnd)?;
             self.grid.finished.fetch_add(1, Relaxed);
             return Ok(true);

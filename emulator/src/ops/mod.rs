@@ -18,7 +18,7 @@ pub mod memory;
 mod moves;
 mod special;
 
-pub use copy::{Copies, Transfers, leave};
+pub use copy::{Copies, Store, Transfers, deliver, finish, leave};
 
 use crate::program::Builder;
 
@@ -37,7 +37,8 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
         "ld" | "ldu" | "st" => memory::lower(b),
         "bra" | "brx" | "call" | "ret" | "exit" | "trap" => control::lower(b),
         "bar" | "barrier" => barrier::lower(b),
-        "cp" => copy::lower(b),
+        "cp" | "mbarrier" => copy::lower(b),
+        "fence" if copy::is_fence(b.source) => copy::lower(b),
         "shfl" | "vote" | "match" | "redux" | "elect" | "activemask" => exchange::lower(b),
         "atom" | "red" => atomic::lower(b),
         "membar" | "fence" => fence::lower(b),

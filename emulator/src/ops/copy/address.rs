@@ -29,6 +29,20 @@ pub fn lower(b: &mut Builder<'_>, slot: usize, operand: &Operand, space: Space) 
     Ok(wide)
 }
 
+/// Lowers the generic address `operand`, as [`lower`].
+pub fn lower_generic(b: &mut Builder<'_>, slot: usize, operand: &Operand) -> Result<(), String> {
+    match operand {
+        Operand::Address { base, offset } if matches!(**base, Operand::Register(_)) => {
+            b.address(slot, base, Type::B64)?;
+            if *offset != 0 {
+                b.source(slot + 1, &Operand::Integer(*offset), Type::B64)?;
+            }
+            Ok(())
+        }
+        other => Err(format!("operand {other:?} is not a generic address in a register")),
+    }
+}
+
 /// The address of each lane.
 pub fn read(cx: &Context<'_, '_>, instr: &Instr, slot: usize, wide: bool) -> [u64; 32] {
     let offset = match instr.r[slot + 1] {

@@ -1,6 +1,6 @@
 //! `cp.async`: copies of 4, 8 or 16 bytes by each lane, and the groups of them that lanes wait for.
 
-use super::{Transfers, address, needs, watched};
+use super::{Transfers, address, mbarrier, needs, watched};
 use crate::{
     machine::{Access, AccessKind, Context, Event, Fault, FaultKind, Ordering, Scope, Settings, WarpInfo},
     ops::memory::{check_alignment, check_bounds, each_lane, lanes_where, locate, tell},
@@ -21,8 +21,12 @@ pub struct Copy {
     /// Where each lane's bytes go in shared memory.
     offsets: [u64; 32],
     data: [[u32; 4]; 32],
-    /// The bytes are there already.
-    landed: bool,
+    /// Lanes of which the bytes are there already.
+    landed: u32,
+    /// Lanes for which a barrier waits.
+    tracked: u32,
+    /// Its place in the order of issue in the block.
+    serial: u64,
     /// Turns until they land by themselves.
     early: Option<u32>,
 }
@@ -34,19 +38,18 @@ impl Copy {
             Some(0) => {
                 self.early = None;
                 self.write(self.mask, shared);
-                self.landed = true;
             }
             Some(turns) => *turns -= 1,
             None => {}
         }
     }
 
-    fn write(&self, lanes: u32, shared: &mut [u32]) {
-        if self.landed {
-            return;
-        }
+    /// Writes the bytes of lanes, but for those that landed before.
+    fn write(&mut self, lanes: u32, shared: &mut [u32]) {
         let words = self.bytes as usize / 4;
-        for l in each_lane(lanes) {
+        let late = lanes & !self.landed;
+        self.landed |= lanes;
+        for l in each_lane(late) {
             let at = self.offsets[l] as usize / 4;
             shared[at..at + words].copy_from_slice(&self.data[l][..words]);
         }
@@ -75,6 +78,7 @@ pub fn lower(b: &mut Builder<'_>, modifiers: &[&str]) -> Result<(), String> {
             b.set_imm(groups as i64);
             b.emit(Exec::Warp(wait))
         }
+        ["mbarrier", "arrive", rest @ ..] => mbarrier::lower_arrive_later(b, rest),
         [cache @ ("ca" | "cg"), "shared" | "shared::cta", "global", hints @ ..] => {
             lower_copy(b, *cache == "cg", hints)
         }
@@ -156,9 +160,11 @@ fn issue(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault
     while rest != 0 {
         let group = cx.warp.copies.committed[rest.trailing_zeros() as usize];
         let mask = lanes_where(rest, &cx.warp.copies.committed, |g| g == group);
-        let early = cx.block.transfers.early(cx.settings.order, cx.block.number);
-        let copy = Copy { mask, group, pc, bytes, offsets, data, landed: false, early };
-        of_warp(&mut cx.block.transfers, warp).push(copy);
+        let transfers = &mut cx.block.transfers;
+        transfers.serial += 1;
+        let (early, serial) = (transfers.early(cx.settings.order, cx.block.number), transfers.serial);
+        let copy = Copy { mask, group, pc, bytes, offsets, data, landed: 0, tracked: 0, serial, early };
+        of_warp(transfers, warp).push(copy);
         rest &= !mask;
     }
     Ok(())
@@ -278,7 +284,7 @@ pub fn leave(
 ) -> Result<(), Fault> {
     let Some(copies) = transfers.single.get_mut(warp.index as usize) else { return Ok(()) };
     for copy in copies.iter_mut() {
-        let left = copy.mask & mask;
+        let left = copy.mask & mask & !copy.tracked;
         if left != 0 && settings.strict {
             let lane = left.trailing_zeros();
             let line = program.lines.get(copy.pc as usize).map_or(0, |l| l.ptx);
@@ -289,8 +295,42 @@ pub fn leave(
             );
             return Err(Fault::new(FaultKind::Finding, lane, message));
         }
-        copy.mask &= !mask;
+        copy.mask &= !left;
     }
     copies.retain(|c| c.mask != 0);
     Ok(())
+}
+
+/// From now on a barrier waits for the copies of these lanes.
+pub fn track(transfers: &mut Transfers, warp: u32, lanes: u32) {
+    of_warp(transfers, warp as usize).iter_mut().for_each(|c| c.tracked |= c.mask & lanes);
+}
+
+/// The copies of a lane issued up to `serial`.
+fn before(lane: u32, serial: u64) -> impl Fn(&Copy) -> bool {
+    move |c| c.mask >> lane & 1 == 1 && c.serial <= serial
+}
+
+/// Lands the copies of a lane issued up to `serial`.
+pub fn land_before(copies: &mut [Vec<Copy>], shared: &mut [u32], warp: u32, lane: u32, serial: u64) {
+    let Some(copies) = copies.get_mut(warp as usize) else { return };
+    let which = before(lane, serial);
+    copies.iter_mut().filter(|c| which(c)).for_each(|c| c.write(1 << lane, shared));
+}
+
+/// Removes the copies of a lane issued up to `serial`, which have landed; gives where.
+pub fn forget_before(transfers: &mut Transfers, warp: u32, lane: u32, serial: u64) -> Vec<(u32, u32)> {
+    let copies = of_warp(transfers, warp as usize);
+    let (which, mut gone) = (before(lane, serial), Vec::new());
+    for copy in copies.iter_mut().filter(|c| which(c)) {
+        copy.mask &= !(1 << lane);
+        gone.push((copy.offsets[lane as usize & 31] as u32, copy.bytes));
+    }
+    copies.retain(|c| c.mask != 0);
+    gone
+}
+
+/// Whether a lane has copies issued up to `serial` that nobody has waited for.
+pub fn pending_before(transfers: &Transfers, warp: u32, lane: u32, serial: u64) -> bool {
+    transfers.single.get(warp as usize).is_some_and(|copies| copies.iter().any(before(lane, serial)))
 }
