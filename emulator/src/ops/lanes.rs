@@ -99,11 +99,11 @@ pub trait Ternary: 'static {
 }
 
 /// Names a function on single values: `op!(AddS32: (i32, i32) -> i32 = |a, b| a.wrapping_add(b));`, with a last parameter after a
-/// semicolon for the immediate: `|a, b; imm|`.
+/// semicolon for the immediate: `|a, b; imm|`. With a parameter, `op!(Add<T: Int>: (T, T) -> T = ...)`, one for each type.
 macro_rules! op {
-    ($name:ident: ($a:ty) -> $d:ty = |$x:ident $(; $imm:ident)?| $body:expr) => {
-        struct $name;
-        impl crate::ops::lanes::Unary for $name {
+    ($name:ident $(<$g:ident: $bound:path>)?: ($a:ty) -> $d:ty = |$x:ident $(; $imm:ident)?| $body:expr) => {
+        pub(super) struct $name $(<$g: $bound>(std::marker::PhantomData<$g>))?;
+        impl $(<$g: $bound>)? crate::ops::lanes::Unary for $name $(<$g>)? {
             type A = $a;
             type D = $d;
             #[inline(always)]
@@ -114,9 +114,9 @@ macro_rules! op {
             }
         }
     };
-    ($name:ident: ($a:ty, $b:ty) -> $d:ty = |$x:ident, $y:ident $(; $imm:ident)?| $body:expr) => {
-        struct $name;
-        impl crate::ops::lanes::Binary for $name {
+    ($name:ident $(<$g:ident: $bound:path>)?: ($a:ty, $b:ty) -> $d:ty = |$x:ident, $y:ident $(; $imm:ident)?| $body:expr) => {
+        pub(super) struct $name $(<$g: $bound>(std::marker::PhantomData<$g>))?;
+        impl $(<$g: $bound>)? crate::ops::lanes::Binary for $name $(<$g>)? {
             type A = $a;
             type B = $b;
             type D = $d;
@@ -128,9 +128,9 @@ macro_rules! op {
             }
         }
     };
-    ($name:ident: ($a:ty, $b:ty, $c:ty) -> $d:ty = |$x:ident, $y:ident, $z:ident $(; $imm:ident)?| $body:expr) => {
-        struct $name;
-        impl crate::ops::lanes::Ternary for $name {
+    ($name:ident $(<$g:ident: $bound:path>)?: ($a:ty, $b:ty, $c:ty) -> $d:ty = |$x:ident, $y:ident, $z:ident $(; $imm:ident)?| $body:expr) => {
+        pub(super) struct $name $(<$g: $bound>(std::marker::PhantomData<$g>))?;
+        impl $(<$g: $bound>)? crate::ops::lanes::Ternary for $name $(<$g>)? {
             type A = $a;
             type B = $b;
             type C = $c;

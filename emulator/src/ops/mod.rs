@@ -4,21 +4,32 @@
 //! handler of pure arithmetic is made by [`lanes`] from a function on single values (see [`crate::numeric`]); others get a
 //! [`crate::machine::Context`].
 
+mod approximate;
+mod arithmetic;
 mod atomic;
 mod barrier;
+mod bits;
+mod carry;
 mod compare;
+mod compose;
 mod control;
+mod convert;
 mod copy;
 mod exchange;
 mod fence;
 mod float;
+mod half;
 mod integer;
 mod lanes;
 pub mod memory;
+mod minmax;
+mod modifiers;
 mod moves;
+mod predicate;
 mod special;
 
 pub use copy::{Copies, Store, Transfers, deliver, finish, leave};
+pub use special::read as special_register;
 
 use crate::program::Builder;
 
@@ -28,11 +39,6 @@ pub const BUILTIN_CALL: u8 = 0xC0;
 /// Lowers one instruction.
 pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
     match b.source.opcode.as_str() {
-        "add" | "sub" | "mul" | "mad" | "fma" => match b.source.modifiers.last().map(String::as_str) {
-            Some("f32") => float::lower(b),
-            _ => integer::lower(b),
-        },
-        "setp" => compare::lower(b),
         "mov" | "cvta" => moves::lower(b),
         "ld" | "ldu" | "st" => memory::lower(b),
         "bra" | "brx" | "call" | "ret" | "exit" | "trap" => control::lower(b),
@@ -42,6 +48,6 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
         "shfl" | "vote" | "match" | "redux" | "elect" | "activemask" => exchange::lower(b),
         "atom" | "red" => atomic::lower(b),
         "membar" | "fence" => fence::lower(b),
-        _ => Err("unknown instruction".into()),
+        _ => arithmetic::lower(b),
     }
 }

@@ -5,6 +5,7 @@ use super::instr::{Access, Exec, Instr, NONE, OPERANDS, Use};
 use super::lower::FunctionScope;
 use crate::{
     isa::Isa,
+    ops,
     ptx::ast::{self, Operand, RegId, Type},
 };
 
@@ -88,12 +89,27 @@ impl<'a> Builder<'a> {
                 self.check_type(*id, ty)?;
                 id.0
             }
+            Operand::Special(name) => {
+                let value = self.scope.temporary(ty);
+                self.before(|b| ops::special_register(b, &value, name, ty))?;
+                let Operand::Register(id) = value else { unreachable!("a temporary is a register") };
+                id.0
+            }
             constant => {
                 let bits = self.scope.constant(constant, ty)?;
                 self.scope.constant_register(bits, Width::of(ty))
             }
         };
         self.note(at, register, access, Width::of(ty));
+        Ok(())
+    }
+
+    /// Emits what `lower` makes before the instruction in hand.
+    fn before(&mut self, lower: impl FnOnce(&mut Builder<'a>) -> Result<(), String>) -> Result<(), String> {
+        let uses = std::mem::take(&mut self.uses);
+        let instr = std::mem::replace(&mut self.instr, Instr::new(Exec::Control(super::Control::Exit)));
+        lower(self)?;
+        (self.uses, self.instr) = (uses, instr);
         Ok(())
     }
 
@@ -108,6 +124,14 @@ impl<'a> Builder<'a> {
             }
             other => Err(format!("destination {} is {other:?}, expected a register", at + 1)),
         }
+    }
+
+    /// The destination of an instruction that has no other effect: [`Builder::destination`] at `r[0]`, and not a sink.
+    pub fn result(&mut self, operand: &Operand, ty: Type) -> Result<(), String> {
+        if *operand == Operand::Sink {
+            return Err("the destination is _, expected a register".into());
+        }
+        self.destination(0, operand, ty)
     }
 
     /// As [`Builder::source`] and [`Builder::destination`] for loads, stores and conversions, whose registers may be wider than the type:
@@ -138,9 +162,10 @@ impl<'a> Builder<'a> {
         match operand {
             Operand::Negated(id) => self.source(at, &Operand::Register(*id), Type::Pred).map(|()| true),
             Operand::Register(_) => self.source(at, operand, Type::Pred).map(|()| false),
-            Operand::Integer(v @ 0..=1) => {
+            // The compiler writes -1 for true.
+            Operand::Integer(v @ -1..=1) => {
                 let register =
-                    self.scope.constant_register(if *v == 1 { u64::MAX } else { 0 }, Width::Predicate);
+                    self.scope.constant_register(if *v == 0 { 0 } else { u64::MAX }, Width::Predicate);
                 self.note(at, register, Access::Read, Width::Predicate);
                 Ok(false)
             }

@@ -68,6 +68,7 @@ pub struct FunctionScope {
     pub calls: Vec<CallSite>,
     /// Register lists of large instructions, as virtual registers.
     pub lists: Vec<Vec<u16>>,
+    carry: Option<RegId>,
     pub(super) registers: Vec<ast::Register>,
     pub(super) constants: HashMap<(u64, Width), u32>,
     pub(super) drafts: Vec<Draft>,
@@ -97,6 +98,15 @@ impl FunctionScope {
     pub fn temporary(&mut self, ty: Type) -> Operand {
         let id = RegId(self.registers.len() as u32);
         self.registers.push(ast::Register { name: format!("temporary {}", id.0), ty });
+        Operand::Register(id)
+    }
+
+    /// The carry flag of the function.
+    pub fn carry(&mut self) -> Operand {
+        let id = self.carry.unwrap_or(RegId(self.registers.len() as u32));
+        if self.carry.replace(id).is_none() {
+            self.registers.push(ast::Register { name: "the carry flag".into(), ty: Type::Pred });
+        }
         Operand::Register(id)
     }
 
@@ -359,6 +369,7 @@ impl Program {
             tables: Vec::new(),
             calls: Vec::new(),
             lists: Vec::new(),
+            carry: None,
             registers: f.registers.clone(),
             constants: HashMap::new(),
             drafts: Vec::new(),
