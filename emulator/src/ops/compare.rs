@@ -182,11 +182,11 @@ impl Comparison {
     }
 }
 
+/// How a comparison is joined with another predicate, if it is.
+type Joined<'a> = Option<(Join, &'a Operand)>;
+
 /// Reads the operator and, if there is one, how the comparison is joined with operand 3.
-fn operators<'a>(
-    b: &Builder<'a>,
-    m: &mut Modifiers<'a>,
-) -> Result<(&'a str, Option<(Join, &'a Operand)>), String> {
+fn operators<'a>(b: &Builder<'a>, m: &mut Modifiers<'a>) -> Result<(&'a str, Joined<'a>), String> {
     let word = m.next().ok_or("has no operator of comparison")?;
     let join = m.choose(&JOINS);
     b.expect_operands(if join.is_some() { 4 } else { 3 })?;

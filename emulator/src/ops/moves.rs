@@ -158,7 +158,7 @@ impl Low for Low32 {
 fn unpack_single_body<L: Low>(registers: &mut Registers<'_>, mask: u32, instr: &Instr) {
     let source = *registers.single(instr.r[PARTS]);
     for (i, &d) in instr.r[..PARTS].iter().enumerate().filter(|(_, d)| **d != NONE) {
-        let shift = i as i64 * instr.imm & 31;
+        let shift = (i as i64 * instr.imm) & 31;
         registers.write_single(d, mask, &source.map(|x| L::of(u64::from(x >> shift))));
     }
 }
@@ -167,7 +167,7 @@ fn unpack_single_body<L: Low>(registers: &mut Registers<'_>, mask: u32, instr: &
 fn unpack_double_body<L: Low>(registers: &mut Registers<'_>, mask: u32, instr: &Instr) {
     let source = *registers.double(instr.r[PARTS]);
     for (i, &d) in instr.r[..PARTS].iter().enumerate().filter(|(_, d)| **d != NONE) {
-        let shift = i as i64 * instr.imm & 63;
+        let shift = (i as i64 * instr.imm) & 63;
         registers.write_single(d, mask, &source.map(|x| L::of(x >> shift)));
     }
 }

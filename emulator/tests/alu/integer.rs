@@ -42,7 +42,7 @@ fn two_source_arithmetic_is_exact_arithmetic_cut_to_the_type() {
 
 /// The product of 64-bit numbers needs more than i128 where both are large and unsigned.
 fn high(a: i128, b: i128, bits: u32, s: bool) -> u64 {
-    if s { (a * b >> bits) as u64 } else { ((a as u128 * b as u128) >> bits) as u64 }
+    if s { ((a * b) >> bits) as u64 } else { ((a as u128 * b as u128) >> bits) as u64 }
 }
 
 #[test]
@@ -74,9 +74,9 @@ fn saturating_forms_clamp() {
     instruction("add.sat.s32", "b32", &["s32", "s32"]).check(&two, |r| clamp(v(r[0]) + v(r[1]), 32) as u64);
     instruction("sub.sat.s32", "b32", &["s32", "s32"]).check(&two, |r| clamp(v(r[0]) - v(r[1]), 32) as u64);
     instruction("mad.hi.sat.s32", "b32", &["s32", "s32", "s32"])
-        .check(&three, |r| clamp((v(r[0]) * v(r[1]) >> 32) + v(r[2]), 32) as u64);
+        .check(&three, |r| clamp(((v(r[0]) * v(r[1])) >> 32) + v(r[2]), 32) as u64);
     instruction("mad24.hi.sat.s32", "b32", &["s32", "s32", "s32"]).check(&three, |r| {
-        clamp(i128::from((signed(r[0], 24) * signed(r[1], 24) >> 16) as i32) + v(r[2]), 32) as u64
+        clamp(i128::from(((signed(r[0], 24) * signed(r[1], 24)) >> 16) as i32) + v(r[2]), 32) as u64
     });
 }
 
@@ -87,7 +87,7 @@ fn one_source_and_sad() {
     for (ty, bits, s) in TYPES {
         let v = |x: u64| value(x, bits, s);
         if s {
-            instruction(&format!("abs.{ty}"), ty, &[ty]).check(&one, |r| v(r[0]).abs() as u64);
+            instruction(&format!("abs.{ty}"), ty, &[ty]).check(&one, |r| v(r[0]).unsigned_abs() as u64);
             instruction(&format!("neg.{ty}"), ty, &[ty]).check(&one, |r| (-v(r[0])) as u64);
         }
         instruction(&format!("sad.{ty}"), ty, &[ty, ty, ty])
