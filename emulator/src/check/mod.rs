@@ -5,6 +5,9 @@
 //! bounds and misaligned, barriers that not all reach, and deadlocks. Called by `driver` and by tests; tests: `tests/check_*.rs`.
 
 mod clock;
+mod convergence;
+mod copies;
+mod dependence;
 mod poison;
 mod races;
 mod releases;
@@ -14,10 +17,17 @@ mod shadow;
 mod threads;
 mod undefined;
 
+pub use convergence::Convergence;
+pub use copies::Copies;
+pub use dependence::Dependence;
 pub use races::Races;
 pub use undefined::Undefined;
 
 use crate::machine::{Machine, Observer};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// What to check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,24 +38,27 @@ pub struct Options {
     pub equal_values: bool,
     /// Uses of registers and of memory that nobody wrote.
     pub undefined: bool,
+    /// Asynchronous copies that nobody waits for, divergent barriers, and dependent launches that do not wait.
+    pub waits: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { races: true, equal_values: false, undefined: true }
+        Options { races: true, equal_values: false, undefined: true, waits: true }
     }
 }
 
 /// Makes the observers.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Checker {
     options: Options,
+    dependent: Arc<AtomicBool>,
 }
 
 impl Checker {
     /// A checker of these things.
     pub fn new(options: Options) -> Checker {
-        Checker { options }
+        Checker { options, dependent: Arc::default() }
     }
 
     /// Has a machine watched, from before it allocates memory.
@@ -56,11 +69,21 @@ impl Checker {
         machine.watch.observers = self.observers();
     }
 
+    /// Says of the launches from now on whether they may start before the one before them ends.
+    pub fn set_dependent(&self, dependent: bool) {
+        self.dependent.store(dependent, Ordering::Relaxed);
+    }
+
     /// The observers for a machine; they stay for all its launches.
     pub fn observers(&self) -> Vec<Box<dyn Observer>> {
         let mut all: Vec<Box<dyn Observer>> = Vec::new();
         if self.options.races {
             all.push(Box::new(Races::new(self.options.equal_values)));
+        }
+        if self.options.waits {
+            all.push(Box::new(Copies::default()));
+            all.push(Box::new(Convergence::default()));
+            all.push(Box::new(Dependence::new(self.dependent.clone())));
         }
         if self.options.undefined {
             all.push(Box::new(Undefined::default()));

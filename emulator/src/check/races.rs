@@ -177,9 +177,14 @@ impl Races {
         let new = Member { warp, epoch, mask: 0, class: class(access), pc: place.pc };
         let found = if access.space == Space::Shared {
             let mut shadow = Shadow { cells, splits, sets };
-            each_place(access, |mask, address| {
+            each_place(access, |mask, address, bytes| {
                 let new = Member { mask, ..new };
-                let touched = shadow.touch(address as usize, access.bytes as usize, &new, &known);
+                if access.kind == AccessKind::CopyWrite {
+                    // Checked when it was issued; whoever touches the bytes in between is found by `copies`.
+                    shadow.land(address as usize, bytes, &new);
+                    return Ok(());
+                }
+                let touched = shadow.touch(address as usize, bytes, &new, &known);
                 touched.map_err(|(old, at)| Conflict::Race { old, new, at: at as u64 })
             })
         } else {
@@ -285,6 +290,16 @@ impl Races {
                 }
             }
             Event::WarpBarrier { mask } => me.synchronise(mask),
+            Event::MbarrierArrive { offset, mask } => {
+                let clock = me.publish(mask);
+                self.releases.release((place.block + 1, u64::from(offset)), place.block, Scope::Block, clock);
+            }
+            Event::MbarrierWait { offset, mask } => {
+                let at = (place.block + 1, u64::from(offset));
+                for (_, clock) in self.releases.find(at, place.block, Scope::Block) {
+                    me.acquire(mask, &clock);
+                }
+            }
             Event::Fence { mask, scope, .. } => me.fence(mask, narrowed(scope)),
             Event::Exit { mask } => me.leave(mask),
             _ => {}
@@ -309,6 +324,11 @@ impl Observer for Races {
             Event::LaunchStart => self.start(scene),
             Event::BlockStart { shared_bytes } => self.start_block(scene, shared_bytes),
             Event::BlockEnd => self.end_block(scene.place.block),
+            Event::CopyPending { offset, bytes, lane } => {
+                let addresses = [u64::from(offset); 32];
+                let access = issued(&addresses, bytes, lane);
+                return self.check(scene, &access);
+            }
             _ => self.block_event(scene, event),
         }
         Ok(())
@@ -335,8 +355,7 @@ struct Global<'a> {
 impl Global<'_> {
     fn access(&mut self, access: &Access<'_>, new: &Member, known: &Known<'_>) -> Result<(), Conflict> {
         let writes = matches!(new.class, Class::Write | Class::StrongWrite(_));
-        let bytes = access.bytes as usize;
-        each_place(access, |mask, address| {
+        each_place(access, |mask, address, bytes| {
             let number = address / PAGE;
             let page = self.pages.get(number);
             let (new, offset) = (Member { mask, ..*new }, (address % PAGE) as usize);
@@ -355,8 +374,7 @@ impl Global<'_> {
 
     /// A load through the read-only path.
     fn read_only(&mut self, access: &Access<'_>, new: &Member) -> Result<(), Conflict> {
-        let bytes = access.bytes as usize;
-        each_place(access, |mask, address| {
+        each_place(access, |mask, address, bytes| {
             let number = address / PAGE;
             let page = self.pages.get(number);
             let (new, offset) = (Member { mask, ..*new }, (address % PAGE) as usize);
@@ -377,6 +395,22 @@ impl Global<'_> {
     }
 }
 
+/// A copy that is issued: from now on it may write.
+fn issued(addresses: &[u64; 32], bytes: u32, lane: u32) -> Access<'_> {
+    Access {
+        kind: AccessKind::Store,
+        space: Space::Shared,
+        ordering: Ordering::Weak,
+        scope: Scope::System,
+        bytes,
+        mask: 1 << (lane & 31),
+        addresses,
+        contiguous: false,
+        element: bytes,
+        values: &[],
+    }
+}
+
 /// What an access is to the checker.
 fn class(access: &Access<'_>) -> Class {
     let block = narrowed(access.scope) == Scope::Block;
@@ -390,6 +424,9 @@ fn class(access: &Access<'_>) -> Class {
     }
 }
 
+/// Bytes of the widest access of a lane.
+const WIDEST: u32 = 32;
+
 /// A cluster is a block here: clusters of more are not checked as such.
 fn narrowed(scope: Scope) -> Scope {
     if scope == Scope::Cluster { Scope::Block } else { scope }
@@ -397,7 +434,10 @@ fn narrowed(scope: Scope) -> Scope {
 
 /// Each address of an access with the lanes that access it; writes come one lane at a time.
 #[inline(always)]
-fn each_place<E>(access: &Access<'_>, mut visit: impl FnMut(u32, u64) -> Result<(), E>) -> Result<(), E> {
+fn each_place<E>(
+    access: &Access<'_>,
+    mut visit: impl FnMut(u32, u64, usize) -> Result<(), E>,
+) -> Result<(), E> {
     let reads = matches!(access.kind, AccessKind::Load | AccessKind::CopyRead);
     let mut rest = access.mask;
     while rest != 0 {
@@ -412,7 +452,14 @@ fn each_place<E>(access: &Access<'_>, mut visit: impl FnMut(u32, u64) -> Result<
             }
         }
         rest &= !mask;
-        visit(mask, address)?;
+        if access.bytes <= WIDEST {
+            visit(mask, address, access.bytes as usize)?;
+            continue;
+        }
+        // Bulk copies come in multiples of 16 bytes.
+        for at in (0..access.bytes).step_by(16) {
+            visit(mask, address + u64::from(at), (access.bytes - at).min(16) as usize)?;
+        }
     }
     Ok(())
 }

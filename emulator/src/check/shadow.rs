@@ -129,6 +129,19 @@ impl Shadow<'_> {
         Ok(())
     }
 
+    /// A copy lands: whatever happened to these bytes is over.
+    pub fn land(&mut self, offset: usize, bytes: usize, new: &Member) {
+        for word in offset / 4..(offset + bytes).div_ceil(4) {
+            let Some(cell) = self.cells.get_mut(word) else { continue };
+            if cell.split {
+                self.splits.free.push(cell.set);
+            }
+            let lane = new.mask.trailing_zeros() as u8 & 31;
+            let (warp, epoch, pc) = (new.warp, new.epoch, new.pc);
+            *cell = Cell { warp, epoch, pc, set: EMPTY, lane, split: false, written: true };
+        }
+    }
+
     /// Somebody who wrote any of these bytes in this launch.
     pub fn writer(&self, offset: usize, bytes: usize) -> Option<(Member, usize)> {
         let words = offset / 4..(offset + bytes).div_ceil(4);

@@ -289,7 +289,7 @@ impl Undefined {
     /// The marks of the elements that a write stores; none if all are clear.
     #[inline(always)]
     fn stored(&mut self, scene: &Scene<'_>, access: &Access<'_>, elements: usize) -> Vec<Mark> {
-        if self.marked == 0 {
+        if self.marked == 0 || access.kind == AccessKind::CopyWrite {
             return Vec::new();
         }
         let Some(poison) = warp_at(&mut self.blocks, scene).and_then(|w| w.poison.as_ref()) else {

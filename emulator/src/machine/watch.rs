@@ -156,6 +156,8 @@ pub enum Event {
         offset: u32,
         /// Length.
         bytes: u32,
+        /// The lane that issues it.
+        lane: u32,
     },
     /// They hold the copy now.
     CopyLanded {

@@ -66,7 +66,7 @@ pub fn load(
 ) -> Result<(), Fault> {
     let bytes = 4 * words.len() as u32;
     push(cx, lane, barrier, What::Load(offset, words));
-    cx.event(&Event::CopyPending { offset, bytes })
+    cx.event(&Event::CopyPending { offset, bytes, lane })
 }
 
 fn waits_for(barrier: u32) -> impl Fn(&Deferred) -> bool {

@@ -152,7 +152,7 @@ fn issue(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault
     let data = gather(cx, lanes_where(mask, &sizes, |s| s > 0), &sources, &sizes, bytes)?;
     if watched(cx) {
         for l in each_lane(mask) {
-            cx.event(&Event::CopyPending { offset: offsets[l] as u32, bytes })?;
+            cx.event(&Event::CopyPending { offset: offsets[l] as u32, bytes, lane: l as u32 })?;
         }
     }
     let (warp, pc) = (cx.warp.index as usize, cx.pc);

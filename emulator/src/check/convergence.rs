@@ -1,0 +1,89 @@
+//! Aligned barriers (`bar.sync`, `barrier.sync.aligned`), which all lanes of a warp must run together. Hardware lets lanes arrive one by
+//! one, and counts lanes that leave as arrived; programs that rely on it are undefined. Tests: `tests/check_barriers.rs`.
+
+use super::report;
+use crate::machine::{Access, BarrierForm, Event, Fault, FaultKind, Observer, Scene};
+use std::collections::HashMap;
+
+/// Lanes of a warp at an aligned barrier.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    id: u32,
+    pc: u32,
+    mask: u32,
+    /// Other lanes of the warp that have accessed memory since.
+    worked: u32,
+}
+
+/// The checker.
+#[derive(Debug, Default)]
+pub struct Convergence {
+    /// By block and warp.
+    waiting: HashMap<(u32, u32), Waiting>,
+}
+
+impl Observer for Convergence {
+    fn access(&mut self, scene: &Scene<'_>, access: &Access<'_>) -> Result<(), Fault> {
+        if !self.waiting.is_empty()
+            && let Some(w) = self.waiting.get_mut(&(scene.place.block, scene.place.warp))
+        {
+            w.worked |= access.mask & !w.mask;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, scene: &Scene<'_>, event: &Event) -> Result<(), Fault> {
+        let key = (scene.place.block, scene.place.warp);
+        match *event {
+            Event::LaunchStart => self.waiting.clear(),
+            Event::BarrierArrive { id, mask, arrive_only: false } => {
+                let pc = scene.place.pc;
+                let aligned =
+                    scene.program.code.get(pc as usize).map(|i| BarrierForm::decode(i.flags).aligned);
+                if aligned != Some(true) {
+                    return Ok(());
+                }
+                match self.waiting.get_mut(&key) {
+                    Some(w) if w.pc != pc => return Err(apart(scene, w, mask)),
+                    Some(w) => {
+                        w.mask |= mask;
+                        w.worked &= !mask;
+                    }
+                    None => {
+                        self.waiting.insert(key, Waiting { id, pc, mask, worked: 0 });
+                    }
+                }
+            }
+            Event::BarrierComplete { id } => {
+                self.waiting.retain(|&(block, _), w| block != scene.place.block || w.id != id);
+            }
+            Event::Exit { mask } => {
+                if let Some(w) = self.waiting.get(&key).filter(|w| w.worked & mask != 0) {
+                    return Err(left(scene, w, mask));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn apart(scene: &Scene<'_>, w: &Waiting, mask: u32) -> Fault {
+    let thread = 32 * scene.place.warp + (w.mask.trailing_zeros() & 31);
+    let message = format!(
+        "divergent barrier: lanes {mask:#010x} run an aligned barrier while lanes {:#010x} of their warp wait at another: {}",
+        w.mask,
+        report::place(scene, scene.place.block, thread, w.pc)
+    );
+    Fault::new(FaultKind::Finding, mask.trailing_zeros() & 31, message)
+}
+
+fn left(scene: &Scene<'_>, w: &Waiting, mask: u32) -> Fault {
+    let thread = 32 * scene.place.warp + (w.mask.trailing_zeros() & 31);
+    let message = format!(
+        "divergent barrier: lanes {mask:#010x} leave the kernel without it while lanes {:#010x} of their warp wait at an aligned barrier: {}",
+        w.mask,
+        report::place(scene, scene.place.block, thread, w.pc)
+    );
+    Fault::new(FaultKind::Finding, mask.trailing_zeros() & 31, message)
+}
