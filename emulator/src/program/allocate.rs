@@ -1,7 +1,8 @@
 //! Gives virtual registers their places in the register file: registers that are never live at once share a place.
 //!
 //! Sound under divergence because places are per lane: each lane runs one path, and along it two values in one place are never
-//! both live. Linear scan over intervals; constants keep their place throughout.
+//! both live. A 64-bit value of a lane lies in the two registers of a pair where 32-bit values of other lanes would: hence
+//! pairs are never the places of single registers. Linear scan over intervals; constants keep their place throughout.
 
 use super::{FunctionScope, NONE, OPERANDS, Use, Width, layout::Function, liveness, lower::Draft};
 use std::{cmp::Reverse, collections::BinaryHeap};
@@ -17,22 +18,33 @@ pub(super) fn registers(
     let end = drafts.len() as u32;
     constants.values().for_each(|&id| intervals[id as usize] = Some((0, end)));
     let width = |id: usize| Width::of(registers[id].ty);
-    let mut file = Places::default();
-    let mut predicates = Places::default();
+    let [mut singles, mut doubles, mut predicates] =
+        [Places::default(), Places::default(), Places::default()];
     let mut order: Vec<usize> = (0..registers.len()).filter(|&id| intervals[id].is_some()).collect();
     order.sort_by_key(|&id| intervals[id]);
-    let mut places = vec![NONE; registers.len()];
+    let mut places = vec![0; registers.len()];
     for id in order {
         let Some((first, last)) = intervals[id] else { continue };
         places[id] = match width(id) {
-            Width::Predicate => predicates.take(1, first, last),
-            Width::Single => file.take(1, first, last),
-            Width::Double => file.take(2, first, last),
-        }
-        .ok_or("more registers live at once than the emulator has")?;
+            Width::Predicate => predicates.take(first, last),
+            Width::Single => singles.take(first, last),
+            Width::Double => doubles.take(first, last),
+        };
     }
-    (layout.registers, layout.predicates) = (file.size, predicates.size);
-    layout.pressure = u32::from(file.size);
+    let pairs = singles.size.next_multiple_of(2);
+    let size = pairs + 2 * doubles.size;
+    if size.max(predicates.size) >= usize::from(NONE) {
+        return Err("more registers live at once than the emulator has".into());
+    }
+    let places: Vec<u16> = (0..registers.len())
+        .map(|id| match (intervals[id], width(id)) {
+            (None, _) => NONE,
+            (_, Width::Double) => (pairs + 2 * places[id]) as u16,
+            _ => places[id] as u16,
+        })
+        .collect();
+    (layout.registers, layout.predicates) = (size as u16, predicates.size as u16);
+    layout.pressure = size as u32;
     for id in at_start.into_iter().filter(|&id| !constants.values().any(|&c| c as usize == id)) {
         match width(id) {
             Width::Predicate => layout.undefined_predicates.push(places[id]),
@@ -80,39 +92,23 @@ fn patch(drafts: &mut [Draft], places: &[u16], lists: &mut Vec<Vec<u16>>) {
 /// Places of one kind: which are free, and until when the others are taken.
 #[derive(Default)]
 struct Places {
-    size: u16,
-    free: Vec<u16>,
-    taken: BinaryHeap<Reverse<(u32, u16)>>,
+    size: usize,
+    free: BinaryHeap<Reverse<usize>>,
+    taken: BinaryHeap<Reverse<(u32, usize)>>,
 }
 
 impl Places {
-    /// `n` neighbouring places, free from `first` to `last`, the first at a multiple of `n`.
-    fn take(&mut self, n: u16, first: u32, last: u32) -> Option<u16> {
+    /// The lowest place that is free from `first` to `last`.
+    fn take(&mut self, first: u32, last: u32) -> usize {
         while let Some(&Reverse((until, place))) = self.taken.peek()
             && until < first
         {
             self.taken.pop();
-            self.free.push(place);
+            self.free.push(Reverse(place));
         }
-        let place = self.reuse(n).or_else(|| self.grow(n))?;
-        (place..place + n).for_each(|p| self.taken.push(Reverse((last, p))));
-        Some(place)
-    }
-
-    /// The lowest run of free places that fits.
-    fn reuse(&mut self, n: u16) -> Option<u16> {
-        let place = match n {
-            1 => *self.free.iter().min()?,
-            _ => self.free.iter().copied().filter(|&p| p % 2 == 0 && self.free.contains(&(p + 1))).min()?,
-        };
-        self.free.retain(|&p| !(place..place + n).contains(&p));
-        Some(place)
-    }
-
-    fn grow(&mut self, n: u16) -> Option<u16> {
-        let place = self.size.checked_next_multiple_of(n)?;
-        self.free.extend(self.size..place);
-        self.size = place.checked_add(n).filter(|&s| s < NONE)?;
-        Some(place)
+        let Reverse(place) = self.free.pop().unwrap_or(Reverse(self.size));
+        self.size = self.size.max(place + 1);
+        self.taken.push(Reverse((last, place)));
+        place
     }
 }
