@@ -3,7 +3,7 @@
 use super::{
     Context, Event, Fault, FaultKind, Order, Registers, Watch, Where, barrier,
     block::BlockInfo,
-    call,
+    call, cluster,
     launch::{Launch, Settings},
     warp::{Frame, State, Warp},
     watch::{Place, Scene, Step},
@@ -270,6 +270,10 @@ fn control(
             let event = barrier::arrive(warp, block, instr, mask)?;
             watch.event(&scene, &event)
         }
+        Control::ClusterWait => {
+            let event = cluster::wait(warp, mask)?;
+            event.map_or(Ok(()), |event| watch.event(&scene, &event))
+        }
         Control::WarpBarrier => {
             let group = &mut warp.groups[0];
             let named = warp.slots[(group.frame.slot + u32::from(instr.r[0])) as usize].0
@@ -310,7 +314,7 @@ fn meet_at_sync(
         }
     }
     // A group at a barrier of the block may still bring the missing lanes; without one, nobody will.
-    if warp.groups.iter().any(|g| matches!(g.state, State::Barrier(_))) {
+    if warp.groups.iter().any(|g| matches!(g.state, State::Barrier(_) | State::Cluster)) {
         return Ok(false);
     }
     let (i, named) = match warp.groups.iter().enumerate().find_map(|(i, g)| match g.state {

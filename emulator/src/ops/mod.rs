@@ -10,6 +10,7 @@ mod atomic;
 mod barrier;
 mod bits;
 mod carry;
+mod cluster;
 mod compare;
 mod compose;
 mod control;
@@ -42,6 +43,8 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
         "mov" | "cvta" => moves::lower(b),
         "ld" | "ldu" | "st" => memory::lower(b),
         "bra" | "brx" | "call" | "ret" | "exit" | "trap" => control::lower(b),
+        "barrier" if cluster::is_barrier(&b.source.modifiers) => cluster::lower(b),
+        "mapa" | "griddepcontrol" => cluster::lower(b),
         "bar" | "barrier" => barrier::lower(b),
         "cp" | "mbarrier" => copy::lower(b),
         "fence" if copy::is_fence(b.source) => copy::lower(b),
