@@ -22,6 +22,7 @@ mod float;
 mod half;
 mod integer;
 mod lanes;
+mod matrix;
 pub mod memory;
 mod minmax;
 mod modifiers;
@@ -46,6 +47,7 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
         "barrier" if cluster::is_barrier(&b.source.modifiers) => cluster::lower(b),
         "mapa" | "griddepcontrol" => cluster::lower(b),
         "bar" | "barrier" => barrier::lower(b),
+        "mma" | "wmma" | "ldmatrix" | "stmatrix" | "movmatrix" => matrix::lower(b),
         "cp" | "mbarrier" => copy::lower(b),
         "fence" if copy::is_fence(b.source) => copy::lower(b),
         "shfl" | "vote" | "match" | "redux" | "elect" | "activemask" => exchange::lower(b),

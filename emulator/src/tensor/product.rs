@@ -25,6 +25,19 @@ macro_rules! by_kind {
 }
 pub(crate) use by_kind;
 
+const ELEMENTS: [Element; 9] = [
+    Element::F16,
+    Element::Bf16,
+    Element::Tf32,
+    Element::E4m3,
+    Element::E5m2,
+    Element::S8,
+    Element::U8,
+    Element::S4,
+    Element::U4,
+];
+const SUMS: [Accumulator; 3] = [Accumulator::F16, Accumulator::F32, Accumulator::S32];
+
 /// Rows of A, columns of B, and what they share: `(m, n, k)`.
 pub type Shape = (usize, usize, usize);
 
@@ -102,6 +115,47 @@ impl Product {
     /// The types of A, of B, and of C and D.
     pub const fn types(&self) -> (Element, Element, Accumulator) {
         (self.a, self.b, self.sum)
+    }
+
+    /// `(m, n, k)`.
+    pub const fn shape(&self) -> Shape {
+        (self.m, self.n, self.k)
+    }
+
+    /// The first compute capability, 80 for 8.0, that has the instruction.
+    pub fn target(&self) -> u32 {
+        match (self.shape(), self.a) {
+            (_, Element::E4m3 | Element::E5m2) => 89,
+            (_, Element::Bf16 | Element::Tf32) => 80,
+            ((16, 8, 8), Element::F16) | ((8, 8, _), _) => 75,
+            ((16, 8, _), _) => 80,
+            (_, Element::F16) => 70,
+            _ => 72,
+        }
+    }
+
+    /// The product in 22 bits.
+    pub(crate) fn to_bits(self) -> u32 {
+        let element = |e| ELEMENTS.iter().position(|&x| x == e).unwrap_or(0) as u32;
+        let sum = SUMS.iter().position(|&x| x == self.sum).unwrap_or(0) as u32;
+        let (m, n, k) = ((self.m / 8) as u32, (self.n / 8) as u32, (self.k / 4) as u32);
+        let types = element(self.a) | element(self.b) << 4 | sum << 8 | u32::from(self.saturate) << 10;
+        m | n << 3 | k << 6 | types << 11
+    }
+
+    /// The inverse of [`Product::to_bits`].
+    #[inline(always)]
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        let field = |at: u32, mask: u32| (bits >> at & mask) as usize;
+        Self {
+            m: 8 * field(0, 7),
+            n: 8 * field(3, 7),
+            k: 4 * field(6, 31),
+            a: ELEMENTS[field(11, 15)],
+            b: ELEMENTS[field(15, 15)],
+            sum: SUMS[field(19, 3)],
+            saturate: field(21, 1) == 1,
+        }
     }
 
     /// Rows of A, products to a sum, and whether they are of integers.
