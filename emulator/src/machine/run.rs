@@ -111,6 +111,13 @@ fn run_group(
             warp.groups[0].pc = pc;
             let named = registers.single(instr.r[0])[mask.trailing_zeros() as usize];
             if !gathered(&warp.info, named, mask)? {
+                if mask != active {
+                    // Those whose guard is false do not wait.
+                    let mut rest = warp.groups[0].clone();
+                    (rest.mask, rest.pc) = (active & !mask, pc + 1);
+                    warp.groups[0].mask = mask;
+                    warp.groups.push(rest);
+                }
                 warp.groups[0].state = State::Sync(named);
                 count(watch, first, pc, active);
                 return Ok(());
