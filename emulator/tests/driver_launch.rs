@@ -109,9 +109,9 @@ fn arguments_come_by_pointers_or_in_one_buffer() {
     let with = |mut size: usize, pointers: *mut *mut c_void| {
         // Keys: 1 the buffer, 2 its size, 0 the end.
         let mut extra: [*mut c_void; 5] = [
-            1 as *mut c_void,
+            std::ptr::without_provenance_mut(1),
             buffer.as_ptr().cast_mut().cast(),
-            2 as *mut c_void,
+            std::ptr::without_provenance_mut(2),
             (&raw mut size).cast(),
             null_mut(),
         ];
