@@ -159,11 +159,9 @@ attention_decode_fused_f16(__half* out, float* partial_out, float2* partial_stat
     __syncthreads();  // the whole partial is written before thread 0 publishes it
     if (threadIdx.x == 0) {
         __threadfence();  // releases the block's partial together with the ticket
-        is_last = atomicAdd(&finished[head], 1) == gridDim.x - 1;
+        is_last = atomicInc(&finished[head], gridDim.x - 1) == gridDim.x - 1;  // the last one's ticket wraps to 0
         __threadfence();  // acquires the partials of the blocks that drew before
     }
     __syncthreads();  // the verdict, and with it what thread 0 acquired
-    if (!is_last) return;
-    if (threadIdx.x < HEAD_DIM) combine(out, partial_out, partial_stats, head, gridDim.x, threadIdx.x);
-    if (threadIdx.x == 0) finished[head] = 0;
+    if (is_last && threadIdx.x < HEAD_DIM) combine(out, partial_out, partial_stats, head, gridDim.x, threadIdx.x);
 }

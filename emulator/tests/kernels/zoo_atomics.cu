@@ -65,7 +65,19 @@ extern "C" __global__ void atomics_float(float* f32, double* f64, __half2* f16, 
     atomicAdd(f32, x[i]);
     atomicAdd(f64, double(x[i]));
     atomicAdd(f16, __floats2half2_rn(x[i], 1.0f));
+#if __CUDA_ARCH__ >= 900
     atomicAdd(bf16, __floats2bfloat162_rn(x[i], 1.0f));
+#else
+    // The toolkit's own loop begins with a plain load, which races with the other threads' exchanges.
+    uint32_t* word = reinterpret_cast<uint32_t*>(bf16);
+    uint32_t seen = atomicAdd(word, 0), assumed;
+    do {
+        assumed = seen;
+        const float2 sum = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&assumed));
+        const __nv_bfloat162 next = __floats2bfloat162_rn(sum.x + x[i], sum.y + 1.0f);
+        seen = atomicCAS(word, assumed, *reinterpret_cast<const uint32_t*>(&next));
+    } while (seen != assumed);
+#endif
 }
 
 // atomics_returned: what atomics give back: tickets
@@ -126,12 +138,11 @@ extern "C" __global__ void histogram_u8(uint32_t* counts, const uint8_t* x, uint
     for (uint32_t c = threadIdx.x; c < 256; c += blockDim.x) mine[c] = 0;
     __syncthreads();  // empty before anyone counts
     for (uint64_t i = uint64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += uint64_t(gridDim.x) * blockDim.x) {
-        atomicAdd(&mine[x[i]], 1);
+        atomicAdd_block(&mine[x[i]], 1);
     }
     __syncthreads();  // all counts are in
     for (uint32_t c = threadIdx.x; c < 256; c += blockDim.x) {
-        const uint32_t count = atomicExch_block(&mine[c], 0);
-        if (count != 0) atomicAdd(&counts[c], count);
+        if (mine[c] != 0) atomicAdd(&counts[c], mine[c]);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use bytemuck::Pod;
 use cuda_emulator::{
+    check::{Checker, Options},
     device::Device,
     machine::{Fault, Launch, Machine, Order, Settings},
     memory::Kind,
@@ -106,7 +107,7 @@ pub fn on(arches: &[u32], name: &str, test: impl Fn(&mut Gpu)) {
     for &arch in arches {
         for order in [Order::InOrder, Order::Random(u64::from(arch))] {
             // Until every instruction is implemented: a module that does not load yet is said and passed over.
-            match Gpu::new(arch, order, name) {
+            match Gpu::new(arch, order, name, &ptx(name, arch)) {
                 Ok(mut gpu) => test(&mut gpu),
                 Err(e) if std::env::var_os("EVERY_KERNEL").is_none() => println!("skipped, {e}"),
                 Err(e) => panic!("{e}"),
@@ -122,10 +123,14 @@ pub fn ptx(name: &str, arch: u32) -> Vec<u8> {
 }
 
 impl Gpu {
-    fn new(arch: u32, order: Order, name: &str) -> Result<Gpu, String> {
+    /// A device with the PTX `text`, watched by all checks.
+    pub fn new(arch: u32, order: Order, name: &str, text: &[u8]) -> Result<Gpu, String> {
         let device = Device::for_arch(arch).unwrap_or_else(|| panic!("no device {arch}"));
-        let mut machine = Machine::new(Settings { order, ..Settings::new(device) });
-        let program = machine.load(&ptx(name, arch)).map_err(|e| format!("{name}.sm_{arch}: {e}"))?;
+        let settings = Settings { order, patience: 2_000_000, ..Settings::new(device) };
+        let mut machine = Machine::new(settings);
+        let program = machine.load(text).map_err(|e| format!("{name}.sm_{arch}: {e}"))?;
+        machine.watch.observers =
+            Checker::new(Options { equal_values: true, ..Options::default() }).observers();
         Ok(Gpu { arch, order, machine, program })
     }
 

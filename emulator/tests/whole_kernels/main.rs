@@ -11,6 +11,7 @@ mod halves;
 mod harness;
 mod lists;
 mod matrix;
+mod mutations;
 mod numbers;
 mod quantized;
 mod sources;

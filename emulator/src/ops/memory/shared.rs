@@ -61,8 +61,7 @@ pub fn check_bounds(
     size: u32,
     what: &str,
 ) -> Result<(), Fault> {
-    let outside =
-        lanes_where(mask, addresses, |a| a + u64::from(bytes) > u64::from(size) || a > u64::from(size));
+    let outside = lanes_where(mask, addresses, |a| a.saturating_add(u64::from(bytes)) > u64::from(size));
     if outside == 0 {
         return Ok(());
     }
