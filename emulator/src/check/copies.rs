@@ -1,5 +1,5 @@
-//! Asynchronous copies into shared memory: bytes that are on their way may not be touched before somebody waits for them; what the
-//! copy engine reads must have passed a proxy fence. Tests: `tests/check_copies.rs`.
+//! Asynchronous copies into shared memory: bytes that are on their way may not be touched before somebody waits for them.
+//! Tests: `tests/check_waits.rs`.
 
 use super::report;
 use crate::{
@@ -12,8 +12,6 @@ use crate::{
 struct Word {
     /// Who copies to it: the instruction and the thread.
     pending: Option<(u32, u32)>,
-    /// Written by a plain store that no proxy fence followed.
-    unfenced: bool,
 }
 
 /// A block.
@@ -46,15 +44,13 @@ impl Observer for Copies {
             return Ok(());
         }
         let Some(block) = self.block(scene) else { return Ok(()) };
-        let copies = access.kind == AccessKind::CopyRead;
-        let stores = matches!(access.kind, AccessKind::Store | AccessKind::Atomic(_));
-        if block.pending == 0 && !copies && !stores {
+        if block.pending == 0 {
             return Ok(());
         }
         for lane in super::threads::lanes(access.mask) {
             let address = access.addresses[lane as usize];
             for at in words(address, access.bytes) {
-                let Some(word) = block.words.get_mut(at) else { continue };
+                let Some(word) = block.words.get(at) else { continue };
                 if let Some((pc, thread)) = word.pending {
                     let who = report::place(scene, scene.place.block, thread, pc);
                     let message = format!(
@@ -63,14 +59,6 @@ impl Observer for Copies {
                     );
                     return Err(Fault::new(FaultKind::Finding, lane, message));
                 }
-                if copies && word.unfenced {
-                    let message = format!(
-                        "missing fence.proxy.async: the copy engine reads shared memory at offset {:#x}, which a store wrote without such a fence after it",
-                        4 * at
-                    );
-                    return Err(Fault::new(FaultKind::Finding, lane, message));
-                }
-                word.unfenced |= stores;
             }
         }
         Ok(())
@@ -90,11 +78,6 @@ impl Observer for Copies {
             Event::BlockEnd => {
                 if let Some(block) = self.blocks.get_mut(scene.place.block as usize) {
                     *block = None;
-                }
-            }
-            Event::ProxyFence { .. } => {
-                if let Some(block) = self.block(scene) {
-                    block.words.iter_mut().for_each(|w| w.unfenced = false);
                 }
             }
             Event::CopyPending { offset, bytes, lane } => return self.issue(scene, offset, bytes, lane),
@@ -126,7 +109,7 @@ impl Copies {
                 );
                 return Err(Fault::new(FaultKind::Finding, lane, message));
             }
-            (word.pending, word.unfenced) = (Some(by), false);
+            word.pending = Some(by);
             block.pending += 1;
         }
         Ok(())

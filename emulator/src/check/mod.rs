@@ -1,6 +1,6 @@
 //! Checks that make a launch stricter than hardware.
 //!
-//! [`Checker`] makes the observers of a machine (see [`crate::machine::Observer`]): races, uses of values never written. What it
+//! [`Checker`] makes the observers of a machine (see [`crate::machine::Observer`]): races, uses of values never written, asynchronous copies misused. What it
 //! finds is a fault that names what was found, where, and the other party. The interpreter itself finds accesses out of
 //! bounds and misaligned, barriers that not all reach, and deadlocks. Called by `driver` and by tests; tests: `tests/check_*.rs`.
 
@@ -9,6 +9,7 @@ mod convergence;
 mod copies;
 mod dependence;
 mod poison;
+mod proxies;
 mod races;
 mod releases;
 mod report;
@@ -20,6 +21,7 @@ mod undefined;
 pub use convergence::Convergence;
 pub use copies::Copies;
 pub use dependence::Dependence;
+pub use proxies::Proxies;
 pub use races::Races;
 pub use undefined::Undefined;
 
@@ -38,7 +40,7 @@ pub struct Options {
     pub equal_values: bool,
     /// Uses of registers and of memory that nobody wrote.
     pub undefined: bool,
-    /// Asynchronous copies that nobody waits for, divergent barriers, and dependent launches that do not wait.
+    /// Asynchronous copies that nobody waits for, or of what no proxy fence let through, divergent barriers, and dependent launches that do not wait.
     pub waits: bool,
 }
 
@@ -66,6 +68,7 @@ impl Checker {
         if self.options.undefined {
             machine.memory.track_written();
         }
+        machine.settings.strict = self.options.waits;
         machine.watch.observers = self.observers();
     }
 
@@ -82,6 +85,7 @@ impl Checker {
         }
         if self.options.waits {
             all.push(Box::new(Copies::default()));
+            all.push(Box::new(Proxies::default()));
             all.push(Box::new(Convergence::default()));
             all.push(Box::new(Dependence::new(self.dependent.clone())));
         }

@@ -143,8 +143,14 @@ impl Driver {
         if !within(grid, GRID) {
             return because(Code::INVALID_VALUE, format!("grid {grid:?}, expected 1 to {GRID:?}"));
         }
-        let threads: u64 = block.iter().map(|&n| u64::from(n)).product();
-        if !within(block, BLOCK) || threads > BLOCK_THREADS.into() {
+        if grid.iter().map(|&n| u64::from(n)).product::<u64>() > u32::MAX.into() {
+            return because(
+                Code::NOT_SUPPORTED,
+                format!("grid {grid:?}: the emulator counts blocks in 32 bits"),
+            );
+        }
+        let threads: u32 = if within(block, BLOCK) { block.iter().product() } else { u32::MAX };
+        if threads > BLOCK_THREADS {
             let message =
                 format!("block {block:?}, expected 1 to {BLOCK:?}, and at most {BLOCK_THREADS} threads");
             return because(Code::INVALID_VALUE, message);
@@ -154,7 +160,7 @@ impl Driver {
             return because(Code::INVALID_VALUE, message);
         }
         let most = f.max_threads();
-        if threads > most.into() {
+        if threads > most {
             let message =
                 format!("{threads} threads a block, at most {most} fit its registers and launch bounds");
             return because(Code::LAUNCH_OUT_OF_RESOURCES, message);

@@ -18,6 +18,8 @@ pub struct BlockInfo {
     pub shared_bytes: u32,
     /// Barriers 0 to 15.
     pub barriers: Barriers,
+    /// Somebody has arrived at the barrier of the cluster that is not complete.
+    pub cluster_arrived: bool,
     /// `mbarrier` objects and what else copies need.
     pub transfers: crate::ops::Transfers,
 }
@@ -51,6 +53,7 @@ impl Block {
             shared: vec![0; bytes.div_ceil(4) as usize],
             shared_bytes: bytes,
             barriers: Barriers::new(threads),
+            cluster_arrived: false,
             transfers: Default::default(),
         };
         Block { info, warps: warps.collect(), turn: 0 }

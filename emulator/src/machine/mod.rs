@@ -6,6 +6,7 @@
 mod barrier;
 mod block;
 mod call;
+mod cluster;
 mod context;
 mod fault;
 mod launch;
@@ -18,6 +19,7 @@ mod watch;
 
 pub use barrier::{BarrierForm, Reduction};
 pub use block::{Block, BlockInfo};
+pub use cluster::{CLUSTER_BARRIER, arrive as cluster_arrive};
 pub use context::Context;
 pub use fault::{Fault, FaultKind, Where};
 pub use launch::{Argument, Launch, Machine, Settings};

@@ -3,7 +3,7 @@
 use super::{
     Context, Event, Fault, FaultKind, Order, Registers, Watch, Where, barrier,
     block::BlockInfo,
-    call,
+    call, cluster,
     launch::{Launch, Settings},
     warp::{Frame, State, Warp},
     watch::{Place, Scene, Step},
@@ -111,6 +111,13 @@ fn run_group(
             warp.groups[0].pc = pc;
             let named = registers.single(instr.r[0])[mask.trailing_zeros() as usize];
             if !gathered(&warp.info, named, mask)? {
+                if mask != active {
+                    // Those whose guard is false do not wait.
+                    let mut rest = warp.groups[0].clone();
+                    (rest.mask, rest.pc) = (active & !mask, pc + 1);
+                    warp.groups[0].mask = mask;
+                    warp.groups.push(rest);
+                }
                 warp.groups[0].state = State::Sync(named);
                 count(watch, first, pc, active);
                 return Ok(());
@@ -270,6 +277,10 @@ fn control(
             let event = barrier::arrive(warp, block, instr, mask)?;
             watch.event(&scene, &event)
         }
+        Control::ClusterWait => {
+            let event = cluster::wait(warp, mask)?;
+            event.map_or(Ok(()), |event| watch.event(&scene, &event))
+        }
         Control::WarpBarrier => {
             let group = &mut warp.groups[0];
             let named = warp.slots[(group.frame.slot + u32::from(instr.r[0])) as usize].0
@@ -310,7 +321,7 @@ fn meet_at_sync(
         }
     }
     // A group at a barrier of the block may still bring the missing lanes; without one, nobody will.
-    if warp.groups.iter().any(|g| matches!(g.state, State::Barrier(_))) {
+    if warp.groups.iter().any(|g| matches!(g.state, State::Barrier(_) | State::Cluster)) {
         return Ok(false);
     }
     let (i, named) = match warp.groups.iter().enumerate().find_map(|(i, g)| match g.state {

@@ -3,6 +3,7 @@
 use super::{
     Event, Fault, FaultKind, Launch, Settings, Watch, Where, barrier,
     block::Block,
+    cluster,
     run::{self, Stop, World},
     warp::State,
     watch::Place,
@@ -209,6 +210,10 @@ impl<'a> Queue<'a> {
                 self.grid.finished.fetch_add(1, Relaxed);
                 waiting = 0;
             }
+            if cluster::release(&mut block.info, &mut block.warps) {
+                self.grid.finished.fetch_add(1, Relaxed);
+                waiting = 0;
+            }
         }
         if block.done() {
             let stores = crate::ops::finish(world.settings, world.program, world.launch, &mut block.info)?;
@@ -241,6 +246,7 @@ impl<'a> Queue<'a> {
                 let what = match g.state {
                     State::Barrier(id) => block.info.barriers.describe(id),
                     State::Sync(named) | State::WarpBarrier(named) => format!("lanes {named:#010x}"),
+                    State::Cluster => "the barrier of the cluster".to_string(),
                     State::Ready => "nothing (it spins)".to_string(),
                 };
                 let line = world.program.lines.get(g.pc as usize).map_or(0, |l| l.ptx);

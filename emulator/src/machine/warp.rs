@@ -14,6 +14,8 @@ pub enum State {
     Sync(u32),
     /// At `bar.warp.sync` of these lanes.
     WarpBarrier(u32),
+    /// At `barrier.cluster.wait`.
+    Cluster,
 }
 
 /// Where a function finds its registers and its local memory.
@@ -63,6 +65,8 @@ pub struct WarpInfo {
     pub hint: usize,
     /// Copies under way.
     pub copies: crate::ops::Copies,
+    /// Lanes at the barrier of the cluster.
+    pub halfway: super::cluster::Halfway,
     /// Instructions run so far.
     pub clock: u64,
     /// Something was read that others may be about to change: a loop around it gives up its turn.

@@ -122,7 +122,7 @@ pub enum Event {
         /// Sequentially consistent (`fence.sc`, `membar`).
         sequential: bool,
     },
-    /// `fence.proxy.async`.
+    /// `fence.proxy.async` that covers shared memory.
     ProxyFence {
         /// Its lanes.
         mask: u32,
@@ -159,7 +159,8 @@ pub enum Event {
         /// The lane that issues it.
         lane: u32,
     },
-    /// They hold the copy now.
+    /// They hold the copy now. A write of the copy by the same lane ([`AccessKind::CopyWrite`]) was told before; if the lane waited at an
+    /// `mbarrier` object, its arrival there follows, by which the next to wait learn of the copy.
     CopyLanded {
         /// Offset in shared memory.
         offset: u32,
@@ -170,14 +171,14 @@ pub enum Event {
     },
     /// Lanes arrive at an `mbarrier` object (which releases what they did before).
     MbarrierArrive {
-        /// Offset in shared memory.
+        /// Offset in shared memory, or [`super::CLUSTER_BARRIER`].
         offset: u32,
         /// The lanes.
         mask: u32,
     },
     /// Lanes saw a phase of an `mbarrier` object complete (which acquires what came before).
     MbarrierWait {
-        /// Offset in shared memory.
+        /// Offset in shared memory, or [`super::CLUSTER_BARRIER`].
         offset: u32,
         /// The lanes.
         mask: u32,

@@ -10,6 +10,7 @@ mod atomic;
 mod barrier;
 mod bits;
 mod carry;
+mod cluster;
 mod compare;
 mod compose;
 mod control;
@@ -21,6 +22,7 @@ mod float;
 mod half;
 mod integer;
 mod lanes;
+mod matrix;
 pub mod memory;
 mod minmax;
 mod modifiers;
@@ -42,7 +44,10 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
         "mov" | "cvta" => moves::lower(b),
         "ld" | "ldu" | "st" => memory::lower(b),
         "bra" | "brx" | "call" | "ret" | "exit" | "trap" => control::lower(b),
+        "barrier" if cluster::is_barrier(&b.source.modifiers) => cluster::lower(b),
+        "mapa" | "griddepcontrol" => cluster::lower(b),
         "bar" | "barrier" => barrier::lower(b),
+        "mma" | "wmma" | "ldmatrix" | "stmatrix" | "movmatrix" => matrix::lower(b),
         "cp" | "mbarrier" => copy::lower(b),
         "fence" if copy::is_fence(b.source) => copy::lower(b),
         "shfl" | "vote" | "match" | "redux" | "elect" | "activemask" => exchange::lower(b),

@@ -46,7 +46,8 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
     }
 }
 
-fn copy(b: &mut Builder<'_>, d: &Operand, source: &Operand, ty: Type) -> Result<(), String> {
+/// A copy of a register or constant.
+pub fn copy(b: &mut Builder<'_>, d: &Operand, source: &Operand, ty: Type) -> Result<(), String> {
     b.result(d, ty)?;
     if ty == Type::Pred {
         let negate = b.predicate(1, source)?;

@@ -46,6 +46,8 @@ pub enum Control {
     Barrier,
     /// `bar.warp.sync`: waits for the lanes named in operand 0, which may be anywhere.
     WarpBarrier,
+    /// `barrier.cluster.wait`.
+    ClusterWait,
 }
 
 /// An instruction: 64 bytes.

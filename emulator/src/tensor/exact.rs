@@ -88,18 +88,19 @@ impl Way {
         Self::Wide
     }
 
-    /// The sums for one row of A, eight columns of B and of C, rounded to odd.
+    /// The sums of a panel, rounded to odd.
     #[inline(always)]
-    pub(super) fn sums<const K: usize>(
+    pub(super) fn sums<const M: usize, const K: usize>(
         self,
-        a: &[f64; K],
+        a: &[[f64; K]; M],
         b: &Panel<f64, K>,
-        c: &[f64; TILE],
-    ) -> [f64; TILE] {
+        c: &Panel<f64, M>,
+        out: &mut Panel<f64, M>,
+    ) {
         match self {
-            Self::One => one(a, b, c),
-            Self::Two(splitter) => two(a, b, c, splitter),
-            Self::Wide => wide(a, b, c),
+            Self::One => (0..M).for_each(|m| out[m] = one(&a[m], b, &c[m])),
+            Self::Two(splitter) => (0..M).for_each(|m| out[m] = two(&a[m], b, &c[m], splitter)),
+            Self::Wide => (0..M).for_each(|m| out[m] = wide(&a[m], b, &c[m])),
         }
     }
 }
@@ -127,7 +128,7 @@ pub(super) fn dot<const K: usize>(a: &[f64; K], b: &Panel<f64, K>) -> [f64; TILE
     sums
 }
 
-#[inline(never)]
+#[inline(always)]
 fn two<const K: usize>(a: &[f64; K], b: &Panel<f64, K>, c: &[f64; TILE], splitter: f64) -> [f64; TILE] {
     let (mut upper, mut lower) = ([-0.0; TILE], [-0.0; TILE]);
     for k in 0..K {

@@ -79,10 +79,15 @@ impl Sheet {
         self.rows * self.columns / (32 * self.per_word)
     }
 
+    /// The first row and column of the tile that a register holds, or half of it.
+    pub const fn tile(self, register: usize) -> (usize, usize) {
+        let (tile, down) = (register / self.per_tile(), self.rows / TILE);
+        (tile % down * TILE, tile / down * TILE)
+    }
+
     /// The row and column of element `index` (lowest bits first) of a lane's word.
     pub const fn position(self, register: usize, lane: usize, index: usize) -> (usize, usize) {
-        let (tile, within) = (register / self.per_tile(), register % self.per_tile());
-        let down = self.rows / TILE;
-        (tile % down * TILE + lane / 4, tile / down * TILE + lane % 4 * 2 + within + index)
+        let (row, column) = self.tile(register);
+        (row + lane / 4, column + lane % 4 * 2 + register % self.per_tile() + index)
     }
 }

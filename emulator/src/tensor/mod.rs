@@ -13,13 +13,15 @@ mod double;
 mod exact;
 pub mod layout;
 pub mod matrix8x8;
+pub(crate) mod multiply;
 mod product;
 mod truncating;
 mod wide;
 pub mod wmma;
 
 pub use double::{Doubles, multiply_f64};
-pub use product::{Product, Shape};
+pub(crate) use product::by_kind;
+pub use product::{Part, Product, Shape};
 pub use truncating::Adder;
 
 /// A 32-bit register of a warp: the word of each lane.

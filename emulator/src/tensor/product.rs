@@ -1,11 +1,42 @@
 //! One `mma.sync` or `wmma.mma`: which there are, how many registers they take, and what they give.
 
-use super::decode::{self, Panel};
-use super::exact::{Range, Way};
 use super::layout::{Fragment, Sheet, TILE};
-use super::truncating::Truncating;
+use super::multiply::Kind;
 use super::{Accumulator, Element, Lanes, Sums};
-use crate::numeric::{bf16, half, single};
+
+/// Expands `$then!(kind)` for the [`Kind`] of a product of eight columns.
+macro_rules! by_kind {
+    ($product:expr, $then:ident) => {{
+        let product: &crate::tensor::Product = $product;
+        match product.size() {
+            (16, 4, false) => $then!(crate::tensor::multiply::Floats<16, 4>),
+            (16, 8, false) => $then!(crate::tensor::multiply::Floats<16, 8>),
+            (16, 16, false) => $then!(crate::tensor::multiply::Floats<16, 16>),
+            (16, 32, false) => $then!(crate::tensor::multiply::Floats<16, 32>),
+            (8, 16, false) => $then!(crate::tensor::multiply::Floats<8, 16>),
+            (16, 16, true) => $then!(crate::tensor::multiply::Integers<16, 16>),
+            (16, 32, true) => $then!(crate::tensor::multiply::Integers<16, 32>),
+            (16, 64, true) => $then!(crate::tensor::multiply::Integers<16, 64>),
+            (8, 16, true) => $then!(crate::tensor::multiply::Integers<8, 16>),
+            (8, 32, true) => $then!(crate::tensor::multiply::Integers<8, 32>),
+            size => unreachable!("no product of (m, k, integers) {size:?}"),
+        }
+    }};
+}
+pub(crate) use by_kind;
+
+const ELEMENTS: [Element; 9] = [
+    Element::F16,
+    Element::Bf16,
+    Element::Tf32,
+    Element::E4m3,
+    Element::E5m2,
+    Element::S8,
+    Element::U8,
+    Element::S4,
+    Element::U4,
+];
+const SUMS: [Accumulator; 3] = [Accumulator::F16, Accumulator::F32, Accumulator::S32];
 
 /// Rows of A, columns of B, and what they share: `(m, n, k)`.
 pub type Shape = (usize, usize, usize);
@@ -81,105 +112,125 @@ impl Product {
         Sheet::of(self.m, self.n, self.sum)
     }
 
+    /// The types of A, of B, and of C and D.
+    pub const fn types(&self) -> (Element, Element, Accumulator) {
+        (self.a, self.b, self.sum)
+    }
+
+    /// `(m, n, k)`.
+    pub const fn shape(&self) -> Shape {
+        (self.m, self.n, self.k)
+    }
+
+    /// The first compute capability, 80 for 8.0, that has the instruction.
+    pub fn target(&self) -> u32 {
+        match (self.shape(), self.a) {
+            (_, Element::E4m3 | Element::E5m2) => 89,
+            (_, Element::Bf16 | Element::Tf32) => 80,
+            ((16, 8, 8), Element::F16) | ((8, 8, _), _) => 75,
+            ((16, 8, _), _) => 80,
+            (_, Element::F16) => 70,
+            _ => 72,
+        }
+    }
+
+    /// The product in 22 bits.
+    pub(crate) fn to_bits(self) -> u32 {
+        let element = |e| ELEMENTS.iter().position(|&x| x == e).unwrap_or(0) as u32;
+        let sum = SUMS.iter().position(|&x| x == self.sum).unwrap_or(0) as u32;
+        let (m, n, k) = ((self.m / 8) as u32, (self.n / 8) as u32, (self.k / 4) as u32);
+        let types = element(self.a) | element(self.b) << 4 | sum << 8 | u32::from(self.saturate) << 10;
+        m | n << 3 | k << 6 | types << 11
+    }
+
+    /// The inverse of [`Product::to_bits`].
+    #[inline(always)]
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        let field = |at: u32, mask: u32| (bits >> at & mask) as usize;
+        Self {
+            m: 8 * field(0, 7),
+            n: 8 * field(3, 7),
+            k: 4 * field(6, 31),
+            a: ELEMENTS[field(11, 15)],
+            b: ELEMENTS[field(15, 15)],
+            sum: SUMS[field(19, 3)],
+            saturate: field(21, 1) == 1,
+        }
+    }
+
+    /// Rows of A, products to a sum, and whether they are of integers.
+    pub(crate) const fn size(&self) -> (usize, usize, bool) {
+        (self.m, self.k, self.a.is_integer())
+    }
+
+    /// Whether it has `.satfinite`.
+    pub const fn saturates(&self) -> bool {
+        self.saturate
+    }
+
+    /// The parts of eight columns and at most 16 rows that make it up.
+    pub fn parts(&self) -> impl Iterator<Item = Part> + use<> {
+        let whole = *self;
+        let m = whole.m.min(2 * TILE);
+        let down = whole.m / m;
+        (0..down * whole.n / TILE).map(move |i| Part { whole, m, row: i % down * m, column: i / down * TILE })
+    }
+
     /// Computes D. Each slice has as many registers as [`Product::a`], [`Product::b`] and [`Product::sums`] say.
     pub fn run(&self, a: &[Lanes], b: &[Lanes], c: &[Lanes], d: &mut [Lanes], sums: Sums) {
-        self.run_inlined(a, b, c, d, sums);
-    }
-
-    /// As [`Product::run`], compiled into its caller for the caller's instruction set.
-    #[inline(always)]
-    pub(crate) fn run_inlined(&self, a: &[Lanes], b: &[Lanes], c: &[Lanes], d: &mut [Lanes], sums: Sums) {
-        let found = (a.len(), b.len(), c.len(), d.len());
-        let sheet = self.sums().registers();
-        assert_eq!(
-            found,
-            (self.a().registers(), self.b().registers(), sheet, sheet),
-            "registers of A, B, C, D"
-        );
-        match (self.m, self.k, self.a.is_integer()) {
-            (16, 4, false) => self.floats::<16, 4>(a, b, c, d, sums),
-            (16, 8, false) => self.floats::<16, 8>(a, b, c, d, sums),
-            (16, 16, false) => self.floats::<16, 16>(a, b, c, d, sums),
-            (16, 32, false) => self.floats::<16, 32>(a, b, c, d, sums),
-            (8, 16, false) => self.floats::<8, 16>(a, b, c, d, sums),
-            (32, 16, false) => self.floats::<32, 16>(a, b, c, d, sums),
-            (16, 16, true) => self.integers::<16, 16>(a, b, c, d),
-            (16, 32, true) => self.integers::<16, 32>(a, b, c, d),
-            (16, 64, true) => self.integers::<16, 64>(a, b, c, d),
-            (8, 16, true) => self.integers::<8, 16>(a, b, c, d),
-            (8, 32, true) => self.integers::<8, 32>(a, b, c, d),
-            (32, 16, true) => self.integers::<32, 16>(a, b, c, d),
-            (m, k, integer) => unreachable!("no product of m {m}, k {k}, integers: {integer}"),
+        for part in self.parts() {
+            let pick =
+                |from: &[Lanes], of: Vec<usize>| -> Vec<Lanes> { of.into_iter().map(|r| from[r]).collect() };
+            let (a, b, c) = (pick(a, part.a()), pick(b, part.b()), pick(c, part.sums()));
+            let mut out = c.clone();
+            part.product().run_part(&a, &b, &c, &mut out, sums);
+            part.sums().into_iter().zip(out).for_each(|(r, lanes)| d[r] = lanes);
         }
     }
 
-    #[inline(always)]
-    fn floats<const M: usize, const K: usize>(
-        &self,
-        a: &[Lanes],
-        b: &[Lanes],
-        c: &[Lanes],
-        d: &mut [Lanes],
-        sums: Sums,
-    ) {
-        let way = Way::choose(Range::of(self.a, a), Range::of(self.b, b), K);
-        let rows = decode::rows::<f64, M, K>(self.a, a);
-        for panel in 0..self.n / TILE {
-            let columns = decode::columns::<f64, K>(self.b, b, self.n, panel);
-            let before: Panel<f64, M> = match self.sum {
-                Accumulator::F16 => decode::half_words(c, panel),
-                _ => decode::words(c, panel, |x| f64::from(f32::from_bits(x))),
+    fn run_part(&self, a: &[Lanes], b: &[Lanes], c: &[Lanes], d: &mut [Lanes], sums: Sums) {
+        macro_rules! run {
+            ($kind:ty) => {
+                <$kind>::run(self, a, b, c, d, sums)
             };
-            let mut after = [[0.0; TILE]; M];
-            match sums {
-                Sums::Exact => {
-                    for m in 0..M {
-                        after[m] = way.sums(&rows[m], &columns, &before[m]);
-                    }
-                }
-                Sums::Truncating(adder) => {
-                    let truncating = Truncating::new(adder, self.a, self.b, self.sum);
-                    for m in 0..M {
-                        after[m] = truncating.sums(&rows[m], &columns, &before[m]);
-                    }
-                }
-            }
-            match self.sum {
-                Accumulator::F16 => {
-                    decode::put_half_words(d, panel, &after, |x| half::from_f32(bf16::narrow_to_odd(x)));
-                }
-                _ => decode::put_words(d, panel, &after, |x| single::canonical(x as f32).to_bits()),
-            }
         }
+        by_kind!(self, run)
+    }
+}
+
+/// Eight columns and at most 16 rows of a product.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    whole: Product,
+    m: usize,
+    row: usize,
+    column: usize,
+}
+
+impl Part {
+    /// The part as a product of its own, of eight columns.
+    pub const fn product(&self) -> Product {
+        Product { m: self.m, n: TILE, ..self.whole }
     }
 
-    /// In f32: the products have 16 bits, their sums at most 21.
-    #[inline(always)]
-    fn integers<const M: usize, const K: usize>(
-        &self,
-        a: &[Lanes],
-        b: &[Lanes],
-        c: &[Lanes],
-        d: &mut [Lanes],
-    ) {
-        let rows = decode::rows::<f32, M, K>(self.a, a);
-        for panel in 0..self.n / TILE {
-            let columns = decode::columns::<f32, K>(self.b, b, self.n, panel);
-            let mut sums = decode::words::<i32, M>(c, panel, |x| x as i32);
-            for (row, sums) in rows.iter().zip(&mut sums) {
-                let mut products = [0.0; TILE];
-                for k in 0..K {
-                    for n in 0..TILE {
-                        products[n] += row[k] * columns[k][n];
-                    }
-                }
-                for n in 0..TILE {
-                    let product = products[n] as i32;
-                    let (wrapped, clamped) = (sums[n].wrapping_add(product), sums[n].saturating_add(product));
-                    sums[n] = if self.saturate { clamped } else { wrapped };
-                }
-            }
-            decode::put_words(d, panel, &sums, |x| x as u32);
-        }
+    /// Its registers among those of A.
+    pub fn a(&self) -> Vec<usize> {
+        let rows = self.row..self.row + self.m;
+        (0..self.whole.a().registers()).filter(|&r| rows.contains(&self.whole.a().tile(r).0)).collect()
+    }
+
+    /// Its registers among those of B.
+    pub fn b(&self) -> Vec<usize> {
+        (0..self.whole.b().registers()).filter(|&r| self.whole.b().tile(r).0 == self.column).collect()
+    }
+
+    /// Its registers among those of C and D.
+    pub fn sums(&self) -> Vec<usize> {
+        let rows = self.row..self.row + self.m;
+        let inside = |r: &usize| {
+            let (row, column) = self.whole.sums().tile(*r);
+            rows.contains(&row) && column == self.column
+        };
+        (0..self.whole.sums().registers()).filter(inside).collect()
     }
 }

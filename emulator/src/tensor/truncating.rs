@@ -65,14 +65,22 @@ impl Truncating {
         Self { block, kept: 23 + extra, least, normal: (smallest_normal(a), smallest_normal(b)), sum }
     }
 
-    /// The sums for one row of A, eight columns of B and of C; they are of the type of the sum.
+    /// The sums of a panel; they are of the type of the sum.
     #[inline(always)]
-    pub(super) fn sums<const K: usize>(
+    pub(super) fn sums<const M: usize, const K: usize>(
         &self,
-        a: &[f64; K],
+        a: &[[f64; K]; M],
         b: &Panel<f64, K>,
-        c: &[f64; TILE],
-    ) -> [f64; TILE] {
+        c: &Panel<f64, M>,
+        out: &mut Panel<f64, M>,
+    ) {
+        for m in 0..M {
+            out[m] = self.row(&a[m], b, &c[m]);
+        }
+    }
+
+    #[inline(always)]
+    fn row<const K: usize>(&self, a: &[f64; K], b: &Panel<f64, K>, c: &[f64; TILE]) -> [f64; TILE] {
         let plain = dot(a, b);
         let mut sums = *c;
         for start in (0..K).step_by(self.block) {

@@ -4,7 +4,7 @@
 //! `.col` has its lanes in reverse order, so that multiplying it as `.row` goes wrong, as it does on hardware.
 
 use super::layout::{Fragment, Sheet};
-use super::{Accumulator, Element, Lanes, Shape};
+use super::{Accumulator, Element, Lanes, Product, Shape};
 
 /// How a matrix lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +55,14 @@ impl Matrix {
         self.registers
     }
 
+    /// How many of them differ.
+    pub const fn distinct_registers(&self) -> usize {
+        match self.part {
+            Part::A(f) | Part::B(f) => f.registers(),
+            Part::Sums(s) => s.registers(),
+        }
+    }
+
     /// Elements to a word.
     pub const fn per_word(&self) -> usize {
         match self.part {
@@ -89,6 +97,12 @@ impl Matrix {
             Order::Column => (column as u64).wrapping_mul(stride).wrapping_add(row as u64),
         }
     }
+}
+
+/// The matrices of a `wmma.mma`: A, B, and C or D.
+pub const fn matrices(product: &Product) -> [Matrix; 3] {
+    let ((a, b, sum), shape) = (product.types(), product.shape());
+    [Matrix::a(shape, a), Matrix::b(shape, b), Matrix::sums(shape, sum)]
 }
 
 /// `.f16` fragments of A and B have eight registers whatever the shape.

@@ -1,5 +1,7 @@
 //! A kernel of a few lines of PTX, run on a device: for the tests of asynchronous copies and of their barriers.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
 use cuda_emulator::{
     device::Device,
     machine::{Argument, Fault, Machine, Observer, Order, Settings},

@@ -147,7 +147,7 @@ fn store_at<const E: usize, const V: usize>(
 
 /// Stores one element; of words that it fills only in part, the other bytes stay as other threads leave them.
 #[inline(always)]
-fn store_element<const E: usize>(words: &[AtomicU32], offset: usize, low: u32, high: u32) {
+pub fn store_element<const E: usize>(words: &[AtomicU32], offset: usize, low: u32, high: u32) {
     let word = &words[offset / 4];
     match E {
         8 => {

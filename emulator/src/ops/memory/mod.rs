@@ -10,7 +10,7 @@ mod shared;
 mod uniform;
 
 pub use form::Form;
-pub use global::{Found, locate, outside_fault};
+pub use global::{Found, locate, outside_fault, store_element};
 pub use lower::{lower, place_address};
 pub use shared::check_bounds;
 

@@ -1,0 +1,146 @@
+//! Bulk copies that read what threads wrote to shared memory, without `fence.proxy.async` in between.
+//!
+//! Stores of threads reach a bulk copy through another path than other threads' loads: after the store, the thread that wrote or
+//! the one that issues the copy must fence: the latter after it waited at a barrier that came after the store. A fence of a third thread is not accepted, and data that `cp.async` brought is not
+//! looked at. Tests: `tests/check_proxies.rs`.
+
+use super::threads::lanes;
+use crate::{
+    machine::{Access, AccessKind, Event, Fault, FaultKind, Observer, Scene},
+    ptx::ast::Space,
+};
+
+/// The last store of a thread to a word.
+#[derive(Debug, Clone, Copy)]
+struct Write {
+    thread: u32,
+    time: u64,
+    pc: u32,
+}
+
+/// What is known of a block.
+#[derive(Default)]
+struct Block {
+    words: Vec<Option<Write>>,
+    threads: Vec<Thread>,
+}
+
+/// What a thread did last.
+#[derive(Debug, Clone, Copy, Default)]
+struct Thread {
+    /// When it went on after a barrier.
+    synchronised: u64,
+    /// When it fenced.
+    fenced: u64,
+    /// When it had gone on after a barrier before that.
+    before_fence: u64,
+}
+
+/// The checker.
+#[derive(Default)]
+pub struct Proxies {
+    blocks: Vec<Option<Block>>,
+    /// Accesses and fences so far.
+    time: u64,
+}
+
+impl Block {
+    fn words(&mut self, address: u64, bytes: u32) -> &mut [Option<Write>] {
+        let end = self.words.len();
+        let first = (address as usize / 4).min(end);
+        let last = (address as usize + bytes as usize).div_ceil(4).min(end);
+        &mut self.words[first..last]
+    }
+
+    fn thread(&self, thread: u32) -> Thread {
+        self.threads.get(thread as usize).copied().unwrap_or_default()
+    }
+
+    /// The threads of these lanes of a warp.
+    fn each_thread(&mut self, warp: u32, mask: u32, change: impl Fn(&mut Thread)) {
+        let all = self.threads.iter_mut().skip(32 * warp as usize).take(32).enumerate();
+        all.filter(|(lane, _)| mask >> lane & 1 == 1).for_each(|(_, thread)| change(thread));
+    }
+}
+
+impl Observer for Proxies {
+    fn access(&mut self, scene: &Scene<'_>, access: &Access<'_>) -> Result<(), Fault> {
+        if access.space != Space::Shared || access.kind == AccessKind::Load {
+            return Ok(());
+        }
+        let Some(Some(block)) = self.blocks.get_mut(scene.place.block as usize) else { return Ok(()) };
+        self.time += 1;
+        for lane in lanes(access.mask) {
+            let (address, thread) = (access.addresses[lane as usize & 31], 32 * scene.place.warp + lane);
+            match access.kind {
+                AccessKind::CopyRead => check(block, scene, lane, address, access.bytes)?,
+                AccessKind::CopyWrite => block.words(address, access.bytes).fill(None),
+                _ => {
+                    let write = Write { thread, time: self.time, pc: scene.place.pc };
+                    block.words(address, access.bytes).fill(Some(write));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, scene: &Scene<'_>, event: &Event) -> Result<(), Fault> {
+        let number = scene.place.block as usize;
+        match *event {
+            Event::LaunchStart => *self = Proxies::default(),
+            Event::BlockStart { shared_bytes } => {
+                if self.blocks.len() <= number {
+                    self.blocks.resize_with(number + 1, || None);
+                }
+                let threads = scene.launch.block.iter().product::<u32>() as usize;
+                let words = vec![None; shared_bytes.div_ceil(4) as usize];
+                self.blocks[number] = Some(Block { words, threads: vec![Thread::default(); threads] });
+            }
+            Event::BlockEnd => {
+                if let Some(block) = self.blocks.get_mut(number) {
+                    *block = None;
+                }
+            }
+            _ => self.order(scene, event),
+        }
+        Ok(())
+    }
+}
+
+impl Proxies {
+    /// Fences and barriers.
+    fn order(&mut self, scene: &Scene<'_>, event: &Event) {
+        self.time += 1;
+        let (time, warp) = (self.time, scene.place.warp);
+        let Some(Some(block)) = self.blocks.get_mut(scene.place.block as usize) else { return };
+        match *event {
+            Event::ProxyFence { mask } => block.each_thread(warp, mask, |thread| {
+                (thread.fenced, thread.before_fence) = (time, thread.synchronised);
+            }),
+            Event::BarrierComplete { .. } => block.threads.iter_mut().for_each(|t| t.synchronised = time),
+            Event::WarpBarrier { mask } | Event::MbarrierWait { mask, .. } => {
+                block.each_thread(warp, mask, |thread| thread.synchronised = time);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A bulk copy that `lane` issues reads these bytes.
+fn check(block: &mut Block, scene: &Scene<'_>, lane: u32, address: u64, bytes: u32) -> Result<(), Fault> {
+    let issuer = block.thread(32 * scene.place.warp + lane).before_fence;
+    let words: Vec<Option<Write>> = block.words(address, bytes).to_vec();
+    let unfenced = |w: &Write| w.time > issuer && w.time > block.thread(w.thread).fenced;
+    let Some((i, write)) = words.iter().enumerate().find_map(|(i, w)| w.filter(unfenced).map(|w| (i, w)))
+    else {
+        return Ok(());
+    };
+    let line = scene.program.lines.get(write.pc as usize).map_or(0, |l| l.ptx);
+    let message = format!(
+        "missing fence.proxy.async: bulk copy reads shared offset {:#x}, which thread {} wrote at PTX line {line}, without such a fence since by \
+         either thread",
+        address as usize / 4 * 4 + 4 * i,
+        write.thread
+    );
+    Err(Fault::new(FaultKind::Finding, lane, message))
+}

@@ -1,0 +1,75 @@
+//! The loops of a product, for one panel of eight columns at a time: decode, sum, encode.
+
+use super::decode::{self, Panel};
+use super::exact::{Range, Way};
+use super::layout::TILE;
+use super::product::Product;
+use super::truncating::Truncating;
+use super::{Accumulator, Lanes, Sums};
+use crate::numeric::{bf16, half, single};
+
+/// A product of `M` rows, `K` products to a sum and eight columns.
+pub(crate) trait Kind: 'static {
+    /// Computes D. Compiled into its caller, for the caller's instruction set.
+    fn run(product: &Product, a: &[Lanes], b: &[Lanes], c: &[Lanes], d: &mut [Lanes], sums: Sums);
+}
+
+/// Of floats.
+pub(crate) struct Floats<const M: usize, const K: usize>;
+/// Of integers.
+pub(crate) struct Integers<const M: usize, const K: usize>;
+
+impl<const M: usize, const K: usize> Kind for Floats<M, K> {
+    #[inline(always)]
+    fn run(product: &Product, a: &[Lanes], b: &[Lanes], c: &[Lanes], d: &mut [Lanes], sums: Sums) {
+        let (left, right, sum) = product.types();
+        let before: Panel<f64, M> = match sum {
+            Accumulator::F16 => decode::half_words(c),
+            _ => decode::words(c, |x| f64::from(f32::from_bits(x))),
+        };
+        let rows = decode::rows::<f64, M, K>(left, a);
+        let columns = decode::columns::<f64, K>(right, b);
+        let mut after = [[0.0; TILE]; M];
+        match sums {
+            Sums::Exact => {
+                let way = Way::choose(Range::of(left, a), Range::of(right, b), K);
+                way.sums(&rows, &columns, &before, &mut after);
+            }
+            Sums::Truncating(adder) => {
+                Truncating::new(adder, left, right, sum).sums(&rows, &columns, &before, &mut after);
+            }
+        }
+        match sum {
+            Accumulator::F16 => {
+                decode::put_half_words(d, &after, |x| half::from_f32(bf16::narrow_to_odd(x)));
+            }
+            _ => decode::put_words(d, &after, |x| single::canonical(x as f32).to_bits()),
+        }
+    }
+}
+
+impl<const M: usize, const K: usize> Kind for Integers<M, K> {
+    /// In f32: the products have 16 bits, their sums at most 21.
+    #[inline(always)]
+    fn run(product: &Product, a: &[Lanes], b: &[Lanes], c: &[Lanes], d: &mut [Lanes], _: Sums) {
+        let (left, right, _) = product.types();
+        let rows = decode::rows::<f32, M, K>(left, a);
+        let columns = decode::columns::<f32, K>(right, b);
+        let mut sums = decode::words::<i32, M>(c, |x| x as i32);
+        for (row, sums) in rows.iter().zip(&mut sums) {
+            let mut products = [0.0; TILE];
+            for k in 0..K {
+                for n in 0..TILE {
+                    products[n] += row[k] * columns[k][n];
+                }
+            }
+            for n in 0..TILE {
+                let product_sum = products[n] as i32;
+                let wrapped = sums[n].wrapping_add(product_sum);
+                let clamped = sums[n].saturating_add(product_sum);
+                sums[n] = if product.saturates() { clamped } else { wrapped };
+            }
+        }
+        decode::put_words(d, &sums, |x| x as u32);
+    }
+}

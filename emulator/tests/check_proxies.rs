@@ -1,0 +1,84 @@
+//! The fence between stores of threads and bulk copies of what they wrote.
+
+mod transfers;
+
+use cuda_emulator::{check::Proxies, machine::FaultKind};
+use transfers::{ORDERS, Run};
+
+/// Threads write their words; thread 0 sends them off. `AFTER` comes after the stores, `BEFORE` before the copy.
+const STORE: &str = "
+    setp.ge.u32 %p0, %t, 1;
+    mov.u32 %r1, tile;
+    mad.lo.u32 %r2, %t, 4, %r1;
+    st.shared.u32 [%r2], %t;
+    AFTER
+    bar.sync 0;
+    BEFORE
+    @!%p0 cp.async.bulk.global.shared::cta.bulk_group [%out], [tile], 256;
+    @!%p0 cp.async.bulk.commit_group;
+    cp.async.bulk.wait_group 0;
+";
+
+fn watched(order: cuda_emulator::machine::Order) -> Run {
+    let mut run = Run::of(90, 64).order(order);
+    run.observers = vec![Box::new(Proxies::default())];
+    run
+}
+
+#[test]
+fn a_fence_of_the_writers_or_of_the_issuer_is_enough() {
+    let fence = "fence.proxy.async;";
+    for (after, before) in [(fence, ""), ("", "@!%p0 fence.proxy.async.shared::cta;"), (fence, fence)] {
+        let body = STORE.replace("AFTER", after).replace("BEFORE", before);
+        for order in ORDERS {
+            assert_eq!(
+                watched(order).run(&body, &[0], 64),
+                Ok((0..64).collect()),
+                "{after} {before} {order:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_copy_of_what_was_written_without_a_fence_is_a_finding() {
+    let cases = [
+        ("", "", "offset 0x0, which thread 0 wrote"),
+        // Before the stores is too early; only some of the writers are not enough; global memory is not shared memory.
+        ("fence.proxy.async.global;", "", "offset 0x0, which thread 0 wrote"),
+        ("setp.ge.u32 %p3, %t, 50; @!%p3 fence.proxy.async;", "", "offset 0xc8, which thread 50 wrote"),
+        (
+            "fence.proxy.async; setp.ge.u32 %p3, %t, 63; @%p3 st.shared.u32 [%r2], 1;",
+            "",
+            "offset 0xfc, which thread 63 wrote",
+        ),
+    ];
+    for (after, before, message) in cases {
+        let body = STORE.replace("AFTER", after).replace("BEFORE", before);
+        for order in ORDERS {
+            let fault = watched(order).run(&body, &[0], 64).expect_err("a fence is missing");
+            assert_eq!(fault.kind, FaultKind::Finding, "{fault}");
+            assert!(fault.message.contains(message), "{fault}");
+            assert!(fault.place.text.contains("cp.async.bulk.global"), "{fault}");
+        }
+    }
+}
+
+#[test]
+fn what_a_bulk_copy_brought_needs_no_fence() {
+    let body = "
+    setp.ge.u32 %p0, %t, 1;
+    @!%p0 mbarrier.init.shared.b64 [bars], 1;
+    fence.proxy.async;
+    bar.sync 0;
+    @!%p0 mbarrier.arrive.expect_tx.shared.b64 _, [bars], 256;
+    @!%p0 cp.async.bulk.shared::cta.global.mbarrier::complete_tx::bytes [tile], [%in], 256, [bars];
+    AGAIN: mbarrier.try_wait.parity.shared.b64 %p1, [bars], 0; @!%p1 bra AGAIN;
+    @!%p0 cp.async.bulk.global.shared::cta.bulk_group [%out], [tile], 256;
+    @!%p0 cp.async.bulk.commit_group;
+    cp.async.bulk.wait_group 0;";
+    for order in ORDERS {
+        let input: Vec<u32> = (100..164).collect();
+        assert_eq!(watched(order).run(body, &input, 64), Ok(input), "{order:?}");
+    }
+}
