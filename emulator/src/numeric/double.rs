@@ -9,10 +9,11 @@ use super::soft::{F64, Finite, Value, product, quotient, root, sum};
 /// The bits of the NaN that every operation gives: the ISA names none; this is CUDA's `CUDART_NAN`.
 pub const NAN: u64 = 0xfff8_0000_0000_0000;
 
-/// `x`, with every NaN made the canonical one.
+/// `x`, with every NaN made the canonical one; by its bits, as [`single::canonical`](super::single::canonical).
 #[inline(always)]
 pub fn canonical(x: f64) -> f64 {
-    if x.is_nan() { f64::from_bits(NAN) } else { x }
+    let bits = x.to_bits();
+    f64::from_bits(if bits & (u64::MAX >> 1) > 0x7ff0_0000_0000_0000 { NAN } else { bits })
 }
 
 /// `.sat` of `cvt`: clamped to [0, 1]; NaN and -0 become +0.

@@ -10,9 +10,13 @@ use super::Round;
 pub const NAN: u32 = 0x7fff_ffff;
 
 /// `x`, with every NaN made the canonical one.
+///
+/// Compares bits, because LLVM takes `if x.is_nan() { NAN } else { x }` for `x` where `x` is a square root: to it one NaN is as good as
+/// another.
 #[inline(always)]
 pub fn canonical(x: f32) -> f32 {
-    if x.is_nan() { f32::from_bits(NAN) } else { x }
+    let bits = x.to_bits();
+    f32::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { NAN } else { bits })
 }
 
 /// `.ftz`: a subnormal number becomes zero of the same sign.

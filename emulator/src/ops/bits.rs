@@ -141,18 +141,21 @@ fn lop3(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
     needs(b, 70)?;
     b.expect_operands(6)?;
     let Operand::Pair(d, p) = b.operand(0)? else { return Err("has no second destination".into()) };
+    if **p == Operand::Sink {
+        return Err("the second destination is _, expected a predicate".into());
+    }
     let [result, nonzero] = [b.scope.temporary(B32), b.scope.temporary(Pred)];
     three_sources(b, &result, run)?;
     b.destination(0, &nonzero, Pred)?;
     b.source(1, &result, B32)?;
     b.emit(Exec::Lanes(unary::<NotZero>(b.isa)))?;
-    predicate::join(b, [p, &Operand::Sink], [&nonzero, &nonzero], false, Some((join, b.operand(5)?)))?;
-    if **d == Operand::Sink {
-        return Ok(());
+    if **d != Operand::Sink {
+        b.destination(0, d, B32)?;
+        b.source(1, &result, B32)?;
+        b.emit(Exec::Lanes(unary::<Copy>(b.isa)))?;
     }
-    b.destination(0, d, B32)?;
-    b.source(1, &result, B32)?;
-    b.emit(Exec::Lanes(unary::<Copy>(b.isa)))
+    // Last, since it may overwrite the guard of them all.
+    predicate::join(b, [p, &Operand::Sink], [&nonzero, &nonzero], false, Some((join, b.operand(5)?)))
 }
 
 fn three_sources(b: &mut Builder<'_>, d: &Operand, run: crate::program::LaneFn) -> Result<(), String> {

@@ -78,7 +78,6 @@ impl Instruction {
     }
 
     /// With errors of approximations from this seed.
-    #[allow(dead_code, reason = "approximations are tested next")]
     pub fn jitter(mut self, seed: u64) -> Instruction {
         self.jitter = Some(seed);
         self
@@ -102,7 +101,7 @@ impl Instruction {
             body += &load(&format!("%d{i}"), ty, self.sources.len() + i);
         }
         body += &load("%on", "pred", parameters - 1);
-        let end = if self.text.ends_with('}') { "" } else { ";" };
+        let end = if self.text.starts_with('{') { "" } else { ";" };
         body += &format!("{} {}{end}\n", if guarded { "@%on" } else { "" }, self.text);
         for (i, ty) in self.destinations.iter().enumerate() {
             let at = self.sources.len() + i;
