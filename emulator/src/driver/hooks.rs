@@ -1,55 +1,65 @@
 //! Where the checks, the counters and the report plug in.
 //!
-//! [`Hooks::watch_for`] gives the observers of a launch, [`Hooks::after_launch`] takes them back with its outcome, and
-//! [`Hooks::host`] hears of what the host does with device memory. Findings are texts, in order.
+//! [`Hooks::watch_for`] gives the observers of a launch, [`Hooks::after_launch`] takes them back with its outcome,
+//! [`Hooks::at_exit`] reports. Findings are texts, in order.
 
 use super::{
     code::{Code, Error},
     options::Options,
     work::KernelWork,
 };
-use crate::machine::{Fault, Watch};
-
-/// Something that the host does with device memory, in the order in which it takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "the checks read what the driver tells")]
-pub enum HostEvent {
-    /// Memory of this base and length is allocated. Its contents are undefined.
-    Allocated(u64, u64),
-    /// The memory of this base and length is freed.
-    Freed(u64, u64),
-    /// Bytes were written: address and length.
-    Written(u64, u64),
-    /// Bytes were read: address and length.
-    Read(u64, u64),
-    /// Bytes were copied inside device memory: to, from, length.
-    Copied(u64, u64, u64),
-}
+use crate::{
+    check::Checker,
+    machine::{Fault, Machine, Watch},
+    report::Report,
+};
 
 /// The observers that outlive a launch, and what was found.
 #[derive(Default)]
 pub struct Hooks {
-    findings: Vec<String>,
+    checker: Option<Checker>,
+    /// The observers, between launches.
+    watch: Watch,
+    report: Report,
     last_error: Option<String>,
 }
 
 impl Hooks {
+    /// The driver begins with these options, with nothing allocated.
+    pub fn begin(&mut self, options: &Options, machine: &mut Machine) {
+        if options.check.is_some() {
+            let checker = Checker::new(Default::default());
+            checker.watch(machine);
+            self.watch = std::mem::take(&mut machine.watch);
+            self.checker = Some(checker);
+        }
+    }
+
     /// The observers of a launch.
-    pub fn watch_for(&mut self, _options: &Options, _kernel: &KernelWork) -> Watch {
-        Watch::default()
+    pub fn watch_for(&mut self, options: &Options, kernel: &KernelWork) -> Watch {
+        if let Some(checker) = &self.checker {
+            checker.set_dependent(kernel.programmatic);
+        }
+        let mut watch = std::mem::take(&mut self.watch);
+        watch.counters = options.counters.is_some().then(Box::default);
+        watch
     }
 
     /// Takes the observers of a launch back, with its outcome.
     pub fn after_launch(
         &mut self,
         options: &Options,
-        _kernel: &KernelWork,
-        _watch: Watch,
+        kernel: &KernelWork,
+        mut watch: Watch,
         outcome: &Result<(), Fault>,
     ) {
+        if let Some(counters) = watch.counters.take() {
+            self.report.records.push(counters.finish(&kernel.program, &kernel.launch));
+        }
         if let Err(fault) = outcome {
             self.finding(options, fault.to_string());
         }
+        self.watch = watch;
     }
 
     /// An allocation is alive when its context or the process ends.
@@ -59,11 +69,19 @@ impl Hooks {
         }
     }
 
-    /// The host did something with device memory.
-    pub fn host(&mut self, _options: &Options, _event: HostEvent) {}
-
-    /// The process ends: the time for reports.
-    pub fn at_exit(&mut self, _options: &Options) {}
+    /// The process ends: the time for reports. Gives the exit code that the findings ask for.
+    pub fn at_exit(&mut self, options: &Options, device: &str) -> Option<i32> {
+        if options.report || options.counters.as_deref() == Some("-") {
+            eprint!("{}", self.report.text(options.counters.as_deref() == Some("-")));
+        }
+        if let Some(file) = options.counters.as_deref().filter(|&f| f != "-") {
+            let written = self.report.json(device).and_then(|json| std::fs::write(file, json));
+            if let Err(error) = written {
+                eprintln!("cuda-emulator: cannot write the counters to {file}: {error}");
+            }
+        }
+        self.report.exit_code().filter(|_| options.report)
+    }
 
     /// A call fails: kept for `cuda_emulator_last_error`.
     pub fn failed_call(&mut self, name: &str, error: &Error) {
@@ -74,15 +92,15 @@ impl Hooks {
 
     /// Adds a finding, and tells the user of it.
     pub fn finding(&mut self, options: &Options, text: String) {
-        if !options.quiet {
+        if !options.quiet && !options.report {
             eprintln!("cuda-emulator: {text}");
         }
-        self.findings.push(text);
+        self.report.findings.push(text);
     }
 
     /// All findings so far, and none from now on.
     pub fn take_findings(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.findings)
+        std::mem::take(&mut self.report.findings)
     }
 
     /// The last call that failed, and why.

@@ -5,7 +5,6 @@ use super::{
     context::Context,
     entries,
     handle::Id,
-    hooks::HostEvent,
     pool::Pool,
     raw::{Host, Out},
     run,
@@ -95,7 +94,6 @@ impl Driver {
         })?;
         let base = allocation.base;
         self.allocations.insert(base, Allocated { context, base, len, origin, flags: 0 });
-        self.hooks.host(&self.options, HostEvent::Allocated(base, len));
         Ok(base)
     }
 
@@ -114,7 +112,6 @@ impl Driver {
         }
         self.map(base, len, origin);
         self.allocations.insert(base, Allocated { context, base, len, origin, flags });
-        self.hooks.host(&self.options, HostEvent::Allocated(base, len));
         Ok(base)
     }
 
@@ -136,7 +133,6 @@ impl Driver {
         let Some(allocated) = self.allocations.remove(&base) else { return };
         self.freeing.remove(&base);
         self.machine.memory.free(mapped_base(base));
-        self.hooks.host(&self.options, HostEvent::Freed(base, allocated.len));
         if matches!(allocated.origin, Origin::Host | Origin::Managed)
             && let Ok(layout) = layout(allocated.len)
         {
@@ -179,8 +175,6 @@ impl Driver {
         let origin = Origin::Registered;
         self.map(base, len, origin);
         self.allocations.insert(base, Allocated { context, base, len, origin, flags });
-        self.hooks.host(&self.options, HostEvent::Allocated(base, len));
-        self.hooks.host(&self.options, HostEvent::Written(base, len));
         Ok(())
     }
 }

@@ -16,7 +16,6 @@ pub struct Options {
     /// Checks: `CUDA_EMULATOR_CHECK` (1; the checks interpret other values).
     pub check: Option<String>,
     /// Counters: `CUDA_EMULATOR_COUNTERS` (the file to write; `-` for standard error).
-    #[allow(dead_code, reason = "the counters read it")]
     pub counters: Option<String>,
     /// Cores: `CUDA_EMULATOR_THREADS` (1 if not set).
     pub threads: usize,
@@ -26,6 +25,9 @@ pub struct Options {
     pub patience: Option<u64>,
     /// The device has memory pools: `CUDA_EMULATOR_POOLS` (1 if not set; 0 makes programs take their other way).
     pub pools: bool,
+    /// Report the findings when the process ends, which then exits with 99 if there are any: `CUDA_EMULATOR_REPORT`, set by
+    /// the tool.
+    pub report: bool,
     /// Say nothing on standard error when a kernel stops: `CUDA_EMULATOR_QUIET`.
     pub quiet: bool,
 }
@@ -64,6 +66,7 @@ impl Options {
             jitter: number("jitter")?,
             patience: number("patience")?,
             pools: number("pools")? != Some(0),
+            report: switch("report").is_some(),
             quiet: switch("quiet").is_some(),
         })
     }

@@ -116,6 +116,7 @@ impl Driver {
         *self = Driver::new();
         self.random = options.seed.unwrap_or(0);
         self.machine = Machine::new(settings);
+        self.hooks.begin(&options, &mut self.machine);
         self.options = options;
         self.initialised = true;
         Ok(())
@@ -152,15 +153,20 @@ fn at_exit() {
 extern "C" fn end() {
     let report = || {
         // Another thread may be inside a kernel: then there is nothing to report.
-        let Ok(mut driver) = DRIVER.try_lock() else { return };
+        let mut driver = DRIVER.try_lock().ok()?;
         let driver = &mut *driver;
         let leaks = driver.allocations.values().filter(|a| a.is_explicit()).map(Allocated::describe);
         leaks.for_each(|leak| driver.hooks.leak(&driver.options, &leak));
-        driver.hooks.at_exit(&driver.options);
         driver.ended = true;
+        driver.hooks.at_exit(&driver.options, driver.machine.settings.device.name)
     };
     // There is nobody to tell of a panic.
-    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(report));
+    if let Ok(Some(code)) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(report)) {
+        // SAFETY: null flushes all streams, as the exit that this one takes the place of would have done.
+        unsafe { libc::fflush(std::ptr::null_mut()) };
+        // SAFETY: ends the process; nothing of this library runs after it.
+        unsafe { libc::_exit(code) };
+    }
 }
 
 /// The driver, locked.

@@ -2,7 +2,6 @@
 
 use super::{
     code::{Code, Result},
-    hooks::HostEvent,
     state::Driver,
     work::{CopyWork, Place, SetWork},
 };
@@ -17,7 +16,9 @@ impl Driver {
                 let to = slice * copy.to.slice + r * copy.to.pitch;
                 self.read_row(&copy.from.place, from, &mut row)?;
                 self.write_row(&copy.to.place, to, &row)?;
-                self.tell(&copy.to.place, to, &copy.from.place, from, copy.width);
+                if let (Place::Device(t), Place::Device(f)) = (&copy.to.place, &copy.from.place) {
+                    self.machine.memory.copied(t + to, f + from, copy.width);
+                }
             }
         }
         Ok(())
@@ -29,7 +30,6 @@ impl Driver {
         let row = element.repeat(set.width as usize);
         for r in 0..set.rows {
             self.write_row(&Place::Device(set.to), r * set.pitch, &row)?;
-            self.hooks.host(&self.options, HostEvent::Written(set.to + r * set.pitch, row.len() as u64));
         }
         Ok(())
     }
@@ -59,16 +59,5 @@ impl Driver {
             let near = self.machine.memory.explain(address);
             Code::ILLEGAL_ADDRESS.because(format!("a copy or fill of {len} bytes at {address:#x}: {near:?}"))
         })
-    }
-
-    /// Tells the checks of a copied row.
-    fn tell(&mut self, to: &Place, to_offset: u64, from: &Place, from_offset: u64, width: u64) {
-        let event = match (to, from) {
-            (Place::Device(t), Place::Device(f)) => HostEvent::Copied(t + to_offset, f + from_offset, width),
-            (Place::Device(t), _) => HostEvent::Written(t + to_offset, width),
-            (_, Place::Device(f)) => HostEvent::Read(f + from_offset, width),
-            _ => return,
-        };
-        self.hooks.host(&self.options, event);
     }
 }

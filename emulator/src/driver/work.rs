@@ -60,7 +60,6 @@ pub struct KernelWork {
     /// The launch.
     pub launch: Launch,
     /// It may begin before the launch in front of it has ended (`griddepcontrol.wait` waits for that).
-    #[allow(dead_code, reason = "the checks read it")]
     pub programmatic: bool,
 }
 

@@ -42,11 +42,11 @@ pub struct Allocation {
 }
 
 impl Allocation {
-    /// An allocation of `len` zero bytes at `base`, which must be a multiple of 16.
-    pub fn zeroed(base: u64, len: u64, kind: Kind) -> Allocation {
+    /// An allocation of `len` zero bytes at `base`, which must be a multiple of 16; `None` if the host has no room for them.
+    pub fn zeroed(base: u64, len: u64, kind: Kind) -> Option<Allocation> {
         let words = (len as usize).div_ceil(4);
-        let storage = Storage::Owned(bytemuck::allocation::zeroed_slice_box(words));
-        Allocation { base, len, kind, storage, written: None }
+        let storage = Storage::Owned(bytemuck::allocation::try_zeroed_slice_box(words).ok()?);
+        Some(Allocation { base, len, kind, storage, written: None })
     }
 
     /// An allocation over memory of somebody else.

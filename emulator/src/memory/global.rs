@@ -88,9 +88,9 @@ impl GlobalMemory {
             return None;
         }
         let base = self.next;
+        let mut allocation = Allocation::zeroed(base, len, kind)?;
         self.next = (base + len + RED_ZONE).next_multiple_of(ALIGN);
         self.used += len;
-        let mut allocation = Allocation::zeroed(base, len, kind);
         // Variables of modules hold their initial values.
         allocation.written = (self.track_written && kind == Kind::Device).then(|| Written::none(len));
         let allocation = Arc::new(allocation);
