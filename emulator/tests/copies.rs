@@ -324,8 +324,8 @@ fn watchers_hear_of_issue_and_of_the_landing_that_somebody_waited_for() {
         run.run(body, &counting(4), 1).expect("it runs");
         let expected = [
             "CopyRead Global 3 8 0",
-            "CopyPending { offset: 0, bytes: 8 }",
-            "CopyPending { offset: 8, bytes: 8 }",
+            "CopyPending { offset: 0, bytes: 8, lane: 0 }",
+            "CopyPending { offset: 8, bytes: 8, lane: 1 }",
             "CopyWrite Shared 3 8 0",
             "CopyLanded { offset: 0, bytes: 8, lane: 0 }",
             "CopyLanded { offset: 8, bytes: 8, lane: 1 }",

@@ -417,7 +417,7 @@ AGAIN:
         run.observers = vec![Box::new(Log(log.clone()))];
         run.run(&body, &counting(32), 1).unwrap_or_else(|f| panic!("{f}"));
         let expected = [
-            "0 CopyPending offset: 8, bytes: 4",
+            "0 CopyPending offset: 8, bytes: 4, lane: 0",
             "0 MbarrierArrive offset: 8192, mask: 4294967295",
             "CopyWrite 1 4",
             "1 CopyLanded offset: 8, bytes: 4, lane: 0",
