@@ -1,8 +1,9 @@
 //! `bar` and `barrier`: the sixteen barriers of a block.
 
 use super::{
-    Event, Fault, FaultKind,
+    Event, Fault, FaultKind, Watch,
     block::BlockInfo,
+    run::World,
     warp::{State, Warp},
 };
 use crate::program::Instr;
@@ -56,105 +57,167 @@ impl BarrierForm {
     }
 }
 
-/// One barrier.
-#[derive(Debug, Clone, Copy, Default)]
+/// One barrier, since it last completed.
+#[derive(Debug, Clone, Default)]
 struct Barrier {
     /// Threads it waits for; 0 for all of the block.
     expected: u32,
-    /// Threads arrived; a warp counts 32 for barriers with a number.
-    arrived: u32,
+    /// Who has arrived: warp and lanes. A warp whose lanes arrive apart has one entry, one that arrives twice has two.
+    arrivals: Vec<(u32, u32)>,
+    /// Whether those who arrived reduce a predicate.
+    reduces: bool,
     /// Lanes in which the predicate held, and lanes that gave one.
     held: u32,
     voted: u32,
+}
+
+impl Barrier {
+    fn arrive(&mut self, warp: u32, mask: u32) {
+        let entry = self.arrivals.iter_mut().rev().find(|(w, _)| *w == warp);
+        match entry {
+            Some((_, lanes)) if *lanes & mask == 0 => *lanes |= mask,
+            _ => self.arrivals.push((warp, mask)),
+        }
+    }
+
+    /// Threads arrived. Barriers with a number of threads count whole warps: one whose lanes have all arrived or left counts 32.
+    fn arrived(&self, live: &[u32]) -> u32 {
+        let whole = |warp: u32, lanes: u32| live[warp as usize] & !lanes == 0;
+        let threads = |&(warp, lanes): &(u32, u32)| match self.expected {
+            0 => lanes.count_ones(),
+            _ if whole(warp, lanes) => 32,
+            _ => lanes.count_ones(),
+        };
+        self.arrivals.iter().map(threads).sum()
+    }
+
+    fn waits_for(&self, live: &[u32]) -> u32 {
+        match self.expected {
+            0 => live.iter().map(|lanes| lanes.count_ones()).sum(),
+            n => n,
+        }
+    }
 }
 
 /// The barriers of a block.
 #[derive(Debug, Default)]
 pub struct Barriers {
     all: [Barrier; 16],
-    /// Threads of the block that have not left.
-    live: u32,
+    /// Barriers at which somebody has arrived: a bit each.
+    open: u16,
+    /// Lanes of each warp that have not left.
+    live: Vec<u32>,
 }
 
 impl Barriers {
     /// Nobody has arrived.
     pub fn new(threads: u32) -> Barriers {
-        Barriers { all: Default::default(), live: threads }
+        let lanes = |w: u32| u32::MAX >> (32 - (threads - 32 * w).min(32));
+        Barriers { live: (0..threads.div_ceil(32)).map(lanes).collect(), ..Barriers::default() }
     }
 
     /// Lanes leave the kernel: barriers for all do not wait for them any more.
-    pub fn leave(&mut self, lanes: u32) {
-        self.live -= lanes;
+    pub fn leave(&mut self, warp: u32, lanes: u32) {
+        self.live[warp as usize] &= !lanes;
     }
 
-    /// Barriers that are complete.
-    fn complete(&self) -> Option<u32> {
-        (0..16).find(|&id| {
+    /// The lowest barrier that is complete.
+    #[inline(always)]
+    pub fn complete(&self) -> Option<u32> {
+        if self.open == 0 { None } else { self.search() }
+    }
+
+    fn search(&self) -> Option<u32> {
+        let open = (0..16).filter(|id| self.open >> id & 1 == 1);
+        open.into_iter().find(|&id| {
             let b = &self.all[id as usize];
-            b.arrived > 0 && b.arrived >= if b.expected == 0 { self.live } else { b.expected }
+            b.arrived(&self.live) >= b.waits_for(&self.live)
         })
     }
 
     /// "barrier 0: 64 of 128 threads".
     pub fn describe(&self, id: u8) -> String {
         let b = &self.all[id as usize];
-        format!(
-            "barrier {id}: {} of {} threads",
-            b.arrived,
-            if b.expected == 0 { self.live } else { b.expected }
-        )
+        format!("barrier {id}: {} of {} threads", b.arrived(&self.live), b.waits_for(&self.live))
     }
 }
 
-/// The group at the front of `warp` arrives.
+/// The group at the front of `warp` arrives at the barrier of its instruction.
 pub(super) fn arrive(
-    warp: &mut Warp,
+    world: World<'_>,
     block: &mut BlockInfo,
-    instr: &Instr,
-    mask: u32,
-) -> Result<Event, Fault> {
+    warp: &mut Warp,
+    watch: &mut Watch,
+) -> Result<(), Fault> {
+    let instr = &world.program.code[warp.groups[0].pc as usize];
     let form = BarrierForm::decode(instr.flags);
+    let (id, expected) = operands(warp, instr, form)?;
+    let (mask, frame) = (warp.groups[0].mask, warp.groups[0].frame);
     let lane = mask.trailing_zeros();
-    let live = warp.live();
-    let group = &mut warp.groups[0];
-    let value =
-        |register: u16| warp.slots[(group.frame.slot + u32::from(register)) as usize].0[lane as usize];
-    let id = value(instr.r[1]);
-    let expected = if instr.r[2] == crate::program::NONE { 0 } else { value(instr.r[2]) };
+    let illegal = |message: String| Err(Fault::new(FaultKind::IllegalInstruction, lane, message));
     if id > 15 || expected % 32 != 0 {
-        return Err(Fault::new(
-            FaultKind::IllegalInstruction,
-            lane,
-            format!("barrier {id} with {expected} threads: expected a barrier below 16 and a multiple of 32"),
+        return illegal(format!(
+            "barrier {id} with {expected} threads: expected a barrier below 16 and a multiple of 32"
         ));
     }
     let barrier = &mut block.barriers.all[id as usize];
-    if barrier.arrived > 0 && barrier.expected != expected {
-        let message = format!(
+    if !barrier.arrivals.is_empty() && barrier.expected != expected {
+        return illegal(format!(
             "barrier {id} with {expected} threads, while others wait at it with {}",
             barrier.expected
-        );
-        return Err(Fault::new(FaultKind::IllegalInstruction, lane, message));
+        ));
     }
-    barrier.expected = expected;
-    barrier.arrived += if expected > 0 && mask == live { 32 } else { mask.count_ones() };
+    if !barrier.arrivals.is_empty() && barrier.reduces != form.reduction.is_some() {
+        return illegal(format!("barrier {id} is used by bar.red and by bar.sync or bar.arrive at once"));
+    }
+    (barrier.expected, barrier.reduces) = (expected, form.reduction.is_some());
+    barrier.arrive(warp.info.index, mask);
+    block.barriers.open |= 1 << id;
     if form.reduction.is_some() {
-        let p = warp.predicates[(group.frame.predicate + u32::from(instr.r[3])) as usize];
+        let p = warp.predicates[(frame.predicate + u32::from(instr.r[3])) as usize];
         barrier.held += (mask & if form.negate { !p } else { p }).count_ones();
         barrier.voted += mask.count_ones();
     }
+    let group = &mut warp.groups[0];
+    let scene = world.scene(block.number, warp.info.index, group.pc);
     if form.arrive {
-        group.pc += 1;
+        (group.state, group.pc) = (State::Ready, group.pc + 1);
     } else {
         group.state = State::Barrier(id as u8);
     }
-    Ok(Event::BarrierArrive { id, mask, arrive_only: form.arrive })
+    watch.event(&scene, &Event::BarrierArrive { id, mask, arrive_only: form.arrive })
+}
+
+/// The barrier and the number of threads of the group at the front, in which only the lanes stay that give the same ones.
+fn operands(warp: &mut Warp, instr: &Instr, form: BarrierForm) -> Result<(u32, u32), Fault> {
+    let (frame, mask) = (warp.groups[0].frame, warp.groups[0].mask);
+    let value = |register: u16, lane: u32| match register {
+        crate::program::NONE => 0,
+        r => warp.slots[(frame.slot + u32::from(r)) as usize].0[lane as usize],
+    };
+    let both = |lane: u32| (value(instr.r[1], lane), value(instr.r[2], lane));
+    let first = mask.trailing_zeros();
+    let (id, expected) = both(first);
+    let same =
+        (0..32).filter(|&l| mask >> l & 1 == 1 && both(l) == (id, expected)).fold(0, |m, l| m | 1 << l);
+    if same != mask && form.aligned {
+        let other = both((mask & !same).trailing_zeros());
+        let message = format!(
+            "lanes of a warp are at it for barriers {id} and {} (of {expected} and {} threads), expected the same",
+            other.0, other.1
+        );
+        return Err(Fault::new(FaultKind::IllegalInstruction, first, message));
+    }
+    warp.leave_behind(same, 0);
+    // Those left behind are not at the barrier yet.
+    Ok((id, expected))
 }
 
 /// Lets those go on who wait at a complete barrier; gives its number.
 pub(super) fn release(block: &mut BlockInfo, warps: &mut [Warp], code: &[Instr]) -> Option<u32> {
     let id = block.barriers.complete()?;
     let barrier = std::mem::take(&mut block.barriers.all[id as usize]);
+    block.barriers.open &= !(1 << id);
     for warp in warps {
         for g in warp.groups.iter_mut().filter(|g| g.state == State::Barrier(id as u8)) {
             let instr = &code[g.pc as usize];

@@ -28,7 +28,7 @@ pub(super) fn indirect(world: World<'_>, warp: &mut Warp, instr: &Instr) -> Resu
     let addresses = *registers.double(instr.r[0]);
     let lane = mask.trailing_zeros();
     let together = same_as(&addresses, lane, mask);
-    split(warp, together);
+    warp.leave_behind(together, 0);
     let address = addresses[lane as usize];
     let function = address.wrapping_sub(FUNCTION_BASE) as usize;
     let site = &world.program.calls[instr.imm as usize];
@@ -59,7 +59,7 @@ pub(super) fn branch_table(world: World<'_>, warp: &mut Warp, instr: &Instr) -> 
     let indices = warp.slots[frame.slot as usize + instr.r[0] as usize].0.map(u64::from);
     let lane = mask.trailing_zeros();
     let together = same_as(&indices, lane, mask);
-    split(warp, together);
+    warp.leave_behind(together, 0);
     let table = &world.program.tables[instr.imm as usize];
     let index = indices[lane as usize];
     match table.get(index as usize) {
@@ -79,16 +79,6 @@ fn same_as(values: &[u64; 32], lane: u32, mask: u32) -> u32 {
     (0..32)
         .filter(|&l| mask >> l & 1 == 1 && values[l as usize] == values[lane as usize])
         .fold(0, |m, l| m | 1 << l)
-}
-
-/// Leaves only `mask` in the group at the front; the others stay where they are.
-fn split(warp: &mut Warp, mask: u32) {
-    if warp.groups[0].mask != mask {
-        let mut rest = warp.groups[0].clone();
-        rest.mask &= !mask;
-        warp.groups[0].mask = mask;
-        warp.groups.push(rest);
-    }
 }
 
 fn enter(program: &Program, warp: &mut Warp, call: u32, function: usize) -> Result<(), Fault> {

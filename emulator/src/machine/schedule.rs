@@ -247,6 +247,7 @@ impl<'a> Queue<'a> {
                     State::Barrier(id) => block.info.barriers.describe(id),
                     State::Sync(named) | State::WarpBarrier(named) => format!("lanes {named:#010x}"),
                     State::Cluster => "the barrier of the cluster".to_string(),
+                    State::Convergence => "the other lanes of its warp".to_string(),
                     State::Ready => "nothing (it spins)".to_string(),
                 };
                 let line = world.program.lines.get(g.pc as usize).map_or(0, |l| l.ptx);

@@ -16,6 +16,8 @@ pub enum State {
     WarpBarrier(u32),
     /// At `barrier.cluster.wait`.
     Cluster,
+    /// At a barrier of the block that the warp reaches as a whole, before all of its lanes are there.
+    Convergence,
 }
 
 /// Where a function finds its registers and its local memory.
@@ -48,6 +50,8 @@ pub struct Group {
     pub frame: Frame,
     /// The frames of the callers, outermost first.
     pub callers: Vec<Frame>,
+    /// The warp's clock when it was last chosen to run.
+    pub chosen: u64,
 }
 
 /// What a warp owns besides its registers and groups.
@@ -84,10 +88,12 @@ pub struct Warp {
     pub predicates: Vec<u32>,
     /// All groups; which of them runs is chosen anew whenever one branches, waits or ends.
     pub groups: Vec<Group>,
-    /// Backward branches while others waited: lanes that spin must let the lanes they wait for go on.
+    /// Backward branches since the lanes were last together, or the groups last took turns.
     pub spins: u32,
     /// It gives up its turn at the next opportunity.
     pub yields: bool,
+    /// How many times more groups take turns.
+    turns: u32,
 }
 
 impl Warp {
@@ -100,6 +106,7 @@ impl Warp {
             groups: Vec::new(),
             spins: 0,
             yields: false,
+            turns: 0,
         };
         let frame = Frame { function, ..Frame::default() };
         warp.enter(kernel, frame, lanes);
@@ -109,6 +116,7 @@ impl Warp {
             state: State::Ready,
             frame,
             callers: Vec::new(),
+            chosen: 0,
         });
         warp
     }
@@ -143,28 +151,40 @@ impl Warp {
     }
 
     /// Moves the group that should run to the front: of the ready ones the deepest in calls, then the one furthest back, so that lanes
-    /// meet again as early as they can. Merges what has met. `false` if no group is ready.
+    /// meet again as early as they can. But lanes that wait for another's store in a loop would then run forever: after many
+    /// backward branches the groups take turns for a while. `false` if no group is ready.
     pub fn select(&mut self) -> bool {
-        self.merge();
+        if self.groups.len() == 1 {
+            (self.spins, self.turns) = (0, 0);
+        } else if self.spins >= SPINS {
+            (self.spins, self.turns) = (0, TURNS);
+        }
         let ready = self.groups.iter().enumerate().filter(|(_, g)| g.state == State::Ready);
-        let order = |g: &Group| (std::cmp::Reverse(g.callers.len()), g.pc);
-        let best = if self.spins > SPINS {
-            // The lanes that spin have had their turn: let the others go on until they wait or meet.
-            ready.max_by_key(|(_, g)| order(g))
+        let best = if self.turns > 0 {
+            self.turns -= 1;
+            ready.min_by_key(|(_, g)| g.chosen)
         } else {
-            ready.min_by_key(|(_, g)| order(g))
+            ready.min_by_key(|(_, g)| (std::cmp::Reverse(g.callers.len()), g.pc))
         };
-        match best {
-            Some((i, _)) => {
-                self.groups.swap(0, i);
-                true
-            }
-            None => false,
+        let Some((i, _)) = best else { return false };
+        self.groups.swap(0, i);
+        self.groups[0].chosen = self.info.clock;
+        true
+    }
+
+    /// Leaves only `mask` in the group at the front; the others form a group `ahead` instructions further on.
+    pub fn leave_behind(&mut self, mask: u32, ahead: u32) {
+        if mask != self.groups[0].mask {
+            let mut rest = self.groups[0].clone();
+            rest.mask &= !mask;
+            rest.pc += ahead;
+            self.groups[0].mask = mask;
+            self.groups.push(rest);
         }
     }
 
     /// Merges groups that are at the same place in the same state.
-    fn merge(&mut self) {
+    pub fn merge(&mut self) {
         let mut i = 0;
         while i < self.groups.len() {
             let same = |a: &Group, b: &Group| {
@@ -180,14 +200,16 @@ impl Warp {
         }
     }
 
-    /// Where the group at the front meets another: the next instruction of the nearest group in the same frame.
+    /// Where the group at the front meets another: the next instruction of the nearest group ahead in the same call.
     pub fn meeting(&self) -> u32 {
         let Some((front, rest)) = self.groups.split_first() else { return u32::MAX };
-        let others =
-            rest.iter().filter(|g| g.state == State::Ready && g.callers.len() == front.callers.len());
-        others.map(|g| g.pc).filter(|&pc| pc != front.pc).min().unwrap_or(u32::MAX)
+        let others = rest.iter().filter(|g| g.state == State::Ready && g.frame == front.frame);
+        others.map(|g| g.pc).filter(|&pc| pc > front.pc).min().unwrap_or(u32::MAX)
     }
 }
 
-/// Backward branches after which spinning lanes make way.
-const SPINS: u32 = 64;
+/// Backward branches, with lanes of the warp apart, after which its groups take turns. Each costs a spinning lane this many rounds; each
+/// takes lanes out of step that only loop for different numbers of rounds.
+const SPINS: u32 = 256;
+/// Turns that they then take: more than there are groups, so that each has some.
+const TURNS: u32 = 96;

@@ -6,7 +6,7 @@
 
 use cuda_emulator::{
     device::Device,
-    machine::{Argument, Fault, Launch, Machine, Order, Settings},
+    machine::{Argument, Fault, Machine, Order, Settings},
     memory::Kind,
     program::Program,
 };
@@ -33,6 +33,8 @@ pub struct Lab {
     pub order: Order,
     /// Instructions without progress that are too many.
     pub patience: u64,
+    /// Whether the checks of the machine itself are on.
+    pub strict: bool,
 }
 
 impl Lab {
@@ -47,6 +49,7 @@ impl Lab {
             dynamic_shared: 0,
             order: Order::InOrder,
             patience: 2_000_000,
+            strict: false,
         }
     }
 
@@ -89,8 +92,12 @@ impl Lab {
     /// The machine, and the module loaded.
     pub fn load(&self) -> Result<(Machine, Program), String> {
         let device = Device::for_arch(self.arch).expect("the emulator has the device");
-        let mut machine =
-            Machine::new(Settings { order: self.order, patience: self.patience, ..Settings::new(device) });
+        let mut machine = Machine::new(Settings {
+            order: self.order,
+            patience: self.patience,
+            strict: self.strict,
+            ..Settings::new(device)
+        });
         let program = machine.load(self.text().as_bytes()).map_err(|e| e.to_string())?;
         Ok((machine, program))
     }
@@ -148,16 +155,4 @@ pub fn random(seed: u64, n: usize) -> Vec<u32> {
             (state >> 32) as u32
         })
         .collect()
-}
-
-/// A parameter of a launch that [`Lab`] does not set.
-pub fn default_launch(program: &Program) -> Launch {
-    Launch {
-        kernel: program.kernel("k").expect("the kernel is there"),
-        grid: [1, 1, 1],
-        block: [32, 1, 1],
-        dynamic_shared: 0,
-        params: vec![0; 16],
-        cooperative: false,
-    }
 }

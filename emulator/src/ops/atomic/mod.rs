@@ -207,6 +207,8 @@ fn announce(
     addresses: &[u64; 32],
 ) -> Result<(), Fault> {
     let returns = instr.r[..4].iter().any(|&r| r != NONE);
+    // What a spinning lock repeats.
+    cx.warp.polled |= OPERATIONS[instr.flags as usize].forms == Forms::Returning;
     let form = Form(instr.imm);
     let mut access = describe(form, AccessKind::Atomic(returns), space, mask, bytes(instr), addresses);
     access.element = OPERATIONS[instr.flags as usize].ty.size() as u32;
