@@ -251,16 +251,22 @@ pub struct Watch {
     pub observers: Vec<Box<dyn Observer>>,
     /// The counters, if anybody wants them.
     pub counters: Option<Box<Counters>>,
+    /// What kernels printed, for the host's standard output.
+    pub output: Vec<u8>,
+    /// Messages of failed assertions, for the host's standard error.
+    pub errors: Vec<u8>,
 }
 
 impl Watch {
     /// Counters of the same kind, at zero, for a thread that runs a part of the launch.
     pub fn fork(&self) -> Watch {
-        Watch { observers: Vec::new(), counters: self.counters.as_ref().map(|c| Box::new(c.fork())) }
+        Watch { counters: self.counters.as_ref().map(|c| Box::new(c.fork())), ..Watch::default() }
     }
 
-    /// Adds what a thread counted.
+    /// Adds what a thread counted and printed.
     pub fn join(&mut self, part: Watch) {
+        self.output.extend(part.output);
+        self.errors.extend(part.errors);
         if let (Some(all), Some(part)) = (&mut self.counters, part.counters) {
             all.merge(&part);
         }

@@ -1,5 +1,6 @@
 //! Branches, calls, and ways out.
 
+use super::print;
 use crate::{
     machine::{Context, Fault, FaultKind},
     program::{Builder, CallSite, Control, Exec, Instr, Place},
@@ -60,6 +61,11 @@ fn call(b: &mut Builder<'_>) -> Result<(), String> {
         Operand::Symbol(name, 0) => {
             site.name = name.clone();
             site.function = b.scope.functions.get(name).copied();
+            if site.function.is_none()
+                && let Some(lowered) = print::lower_call(b, &site)
+            {
+                return lowered;
+            }
             if site.function.is_none() {
                 return Err(format!(
                     "function {name} is not defined in the module and not one that the emulator supplies"

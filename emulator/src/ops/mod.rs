@@ -20,6 +20,7 @@ mod exchange;
 mod fence;
 mod float;
 mod half;
+mod hint;
 mod integer;
 mod lanes;
 mod matrix;
@@ -28,6 +29,7 @@ mod minmax;
 mod modifiers;
 mod moves;
 mod predicate;
+pub mod print;
 mod special;
 
 pub use copy::{Copies, Store, Transfers, deliver, finish, leave};
@@ -53,6 +55,7 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
         "shfl" | "vote" | "match" | "redux" | "elect" | "activemask" => exchange::lower(b),
         "atom" | "red" => atomic::lower(b),
         "membar" | "fence" => fence::lower(b),
+        "nanosleep" | "prefetch" | "prefetchu" | "pmevent" | "isspacep" => hint::lower(b),
         _ => arithmetic::lower(b),
     }
 }

@@ -181,7 +181,32 @@ impl Program {
         for f in module.functions.iter().filter(|f| !f.code.is_empty()) {
             program.lower_function(module, f, &places, shared, options)?;
         }
+        program.check_calls(module)?;
         Ok(program)
+    }
+
+    /// Demands that direct calls pass what the functions take, which may stand after their callers.
+    fn check_calls(&self, module: &ast::Module) -> Result<(), Error> {
+        let sizes = |list: &[(u32, u32)]| list.iter().map(|&(_, size)| size).collect::<Vec<_>>();
+        let declared = |list: &[Parameter]| list.iter().map(|p| p.size).collect::<Vec<_>>();
+        for (instr, line) in self.code.iter().zip(&self.lines) {
+            let Exec::Control(Control::Call) = instr.exec else { continue };
+            let site = &self.calls[instr.imm as usize];
+            let Some(f) = site.function.map(|f| &self.functions[f]) else { continue };
+            let (passed, wanted) = (sizes(&site.arguments), declared(&f.params));
+            let (results, returns) = (sizes(&site.results), declared(&f.returns));
+            // A caller may leave results aside.
+            if f.entry || passed != wanted || (!results.is_empty() && results != returns) {
+                let what = if f.entry { "is a kernel" } else { "does not match the call" };
+                let message = format!(
+                    "call: {} {what}: arguments of {passed:?} bytes and results of {results:?}, \
+                     the function takes {wanted:?} and returns {returns:?}",
+                    f.name
+                );
+                return Err(error_at(module, line.ptx, message));
+            }
+        }
+        Ok(())
     }
 
     fn place_variables(

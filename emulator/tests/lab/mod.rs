@@ -6,7 +6,7 @@
 
 use cuda_emulator::{
     device::Device,
-    machine::{Argument, Fault, Machine, Order, Settings},
+    machine::{Argument, Fault, Launch, Machine, Order, Settings},
     memory::Kind,
     program::Program,
 };
@@ -155,4 +155,16 @@ pub fn random(seed: u64, n: usize) -> Vec<u32> {
             (state >> 32) as u32
         })
         .collect()
+}
+
+/// A launch of nothing, to be filled in.
+pub fn empty_launch() -> Launch {
+    Launch {
+        kernel: 0,
+        grid: [1; 3],
+        block: [1; 3],
+        dynamic_shared: 0,
+        params: Vec::new(),
+        cooperative: false,
+    }
 }
