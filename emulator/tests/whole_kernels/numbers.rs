@@ -53,7 +53,6 @@ pub struct Format {
 
 pub const F16: Format = Format { exponent_bits: 5, fraction_bits: 10, infinities: true };
 pub const BF16: Format = Format { exponent_bits: 8, fraction_bits: 7, infinities: true };
-pub const TF32: Format = Format { exponent_bits: 8, fraction_bits: 10, infinities: true };
 pub const E4M3: Format = Format { exponent_bits: 4, fraction_bits: 3, infinities: false };
 pub const E5M2: Format = Format { exponent_bits: 5, fraction_bits: 2, infinities: true };
 
