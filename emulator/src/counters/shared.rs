@@ -4,7 +4,10 @@
 //! its busiest bank has distinct words; the same word is given to all who ask. A phase without lanes takes none.
 
 use super::SharedMemory;
-use crate::machine::Access;
+use crate::{
+    machine::Access,
+    ops::memory::{each_lane, in_a_row},
+};
 
 impl SharedMemory {
     /// Counts a load or store.
@@ -13,7 +16,7 @@ impl SharedMemory {
         self.requests += 1;
         self.bytes += u64::from(access.bytes * access.mask.count_ones());
         let lanes_a_phase = (128 / access.bytes.max(4)).clamp(1, 32);
-        if in_order(access) {
+        if access.bytes <= 16 && in_a_row(access.mask, access.addresses, access.bytes) {
             let phases = u64::from(32 / lanes_a_phase);
             self.wavefronts += phases;
             self.ideal_wavefronts += phases;
@@ -36,32 +39,39 @@ impl SharedMemory {
     }
 }
 
-/// Whether all lanes take part, at neighbouring addresses: no bank is asked for two words in a phase.
-#[inline(always)]
-fn in_order(access: &Access<'_>) -> bool {
-    let first = access.addresses[0];
-    let mut gaps = 0;
-    for l in 0..32 {
-        gaps |= access.addresses[l] ^ first.wrapping_add(l as u64 * u64::from(access.bytes));
-    }
-    access.mask == u32::MAX && gaps == 0 && access.bytes <= 16
-}
+/// Words that a bank may be asked for in a phase before they are counted the slow way.
+const FEW: usize = 4;
 
 /// The largest number of distinct words that one bank is asked for by these lanes.
-#[inline(never)]
 fn wavefronts(access: &Access<'_>, lanes: u32) -> u64 {
-    let mut words = [[0u64; 32]; 32];
-    let mut counts = [0usize; 32];
-    for lane in (0..32).filter(|l| lanes >> l & 1 == 1) {
-        let first = access.addresses[lane] / 4;
-        let last = (access.addresses[lane] + u64::from(access.bytes) - 1) / 4;
-        for word in first..=last {
-            let bank = (word % 32) as usize;
-            if !words[bank][..counts[bank]].contains(&word) && counts[bank] < 32 {
-                words[bank][counts[bank]] = word;
-                counts[bank] += 1;
+    let (mut words, mut counts) = ([[0u32; FEW]; 32], [0usize; 32]);
+    let mut most = 0;
+    for word in touched(access, lanes) {
+        let bank = (word % 32) as usize;
+        if !words[bank][..counts[bank]].contains(&word) {
+            if counts[bank] == FEW {
+                return many(access, lanes);
             }
+            words[bank][counts[bank]] = word;
+            counts[bank] += 1;
+            most = most.max(counts[bank]);
         }
     }
-    counts.iter().copied().max().unwrap_or(0) as u64
+    most as u64
+}
+
+/// The words that these lanes ask for, some perhaps more than once.
+fn touched(access: &Access<'_>, lanes: u32) -> impl Iterator<Item = u32> {
+    let range = |a: u64| (a / 4) as u32..=((a + u64::from(access.bytes) - 1) / 4) as u32;
+    each_lane(lanes).flat_map(move |l| range(access.addresses[l]))
+}
+
+#[inline(never)]
+fn many(access: &Access<'_>, lanes: u32) -> u64 {
+    let mut words: Vec<u32> = touched(access, lanes).collect();
+    words.sort_unstable();
+    words.dedup();
+    let mut counts = [0; 32];
+    words.iter().for_each(|w| counts[(w % 32) as usize] += 1);
+    counts.into_iter().max().unwrap_or(0)
 }

@@ -203,7 +203,8 @@ pub(super) fn execute(
     let ((run, frame, pc), (mask, group)) = (what, lanes);
     let cx =
         &mut Context { registers, warp, block, frame, launch, program, memory, settings, watch, pc, group };
-    run(cx, mask, &program.code[pc as usize])
+    // SAFETY: lowering picked the version of the handler for the instruction set that `Isa::detect` found here.
+    unsafe { run(cx, mask, &program.code[pc as usize]) }
 }
 
 #[inline(always)]

@@ -7,7 +7,7 @@ use super::{
     arithmetic::arithmetic,
     float::{directed, flushed_binary, flushed_unary, rounding},
     half::both1,
-    lanes::{binary, op, unary},
+    lanes::{op, plain},
     modifiers::{Modifiers, needs},
 };
 use crate::{
@@ -102,12 +102,12 @@ fn quotient(b: &mut Builder<'_>) -> Result<(), String> {
         (F32, "rcp", _) => flushed_unary::<Rcp32Directed>(isa, ftz),
         (F32, _, Round::Rn) => flushed_unary::<Sqrt32>(isa, ftz),
         (F32, _, _) => flushed_unary::<Sqrt32Directed>(isa, ftz),
-        (_, "div", Round::Rn) => binary::<Div64>(isa),
-        (_, "div", _) => binary::<Div64Directed>(isa),
-        (_, "rcp", Round::Rn) => unary::<Rcp64>(isa),
-        (_, "rcp", _) => unary::<Rcp64Directed>(isa),
-        (_, _, Round::Rn) => unary::<Sqrt64>(isa),
-        (_, _, _) => unary::<Sqrt64Directed>(isa),
+        (_, "div", Round::Rn) => plain::binary::<Div64>(isa),
+        (_, "div", _) => plain::binary::<Div64Directed>(isa),
+        (_, "rcp", Round::Rn) => plain::unary::<Rcp64>(isa),
+        (_, "rcp", _) => plain::unary::<Rcp64Directed>(isa),
+        (_, _, Round::Rn) => plain::unary::<Sqrt64>(isa),
+        (_, _, _) => plain::unary::<Sqrt64Directed>(isa),
     };
     b.set_imm(rounding(round));
     arithmetic(b, run, ty, &[ty; 2][..sources])
@@ -123,7 +123,7 @@ fn approximate_quotient(b: &mut Builder<'_>, mut m: Modifiers<'_>, sources: usiz
     let gross = ftz && opcode == "rcp";
     let ty = m.last_ty(if gross { &[F32, F64] } else { &[F32] })?;
     let run = match (ty, opcode) {
-        (F64, _) => unary::<RcpGross>(isa),
+        (F64, _) => plain::unary::<RcpGross>(isa),
         (_, "div") if full => flushed_binary::<DivFull>(isa, ftz),
         (_, "div") => flushed_binary::<DivApprox>(isa, ftz),
         (_, "rcp") => flushed_unary::<RcpApprox>(isa, ftz),
@@ -140,8 +140,8 @@ fn inverse_root(b: &mut Builder<'_>) -> Result<(), String> {
     let ty = m.last_ty(&[F32, F64])?;
     let run: LaneFn = match (ty, ftz) {
         (F32, _) => flushed_unary::<RsqrtApprox>(isa, ftz),
-        (_, true) => unary::<RsqrtGross>(isa),
-        (_, false) => unary::<Rsqrt64>(isa),
+        (_, true) => plain::unary::<RsqrtGross>(isa),
+        (_, false) => plain::unary::<Rsqrt64>(isa),
     };
     b.set_imm(choice(b));
     arithmetic(b, run, ty, &[ty])
@@ -172,7 +172,7 @@ fn hyperbolic_tangent(b: &mut Builder<'_>) -> Result<(), String> {
     m.require(&[("approx", ())])?;
     let ty = m.last_ty(&[F32, F16, F16x2, Bf16, Bf16x2])?;
     let run = match ty {
-        F32 => unary::<TanhApprox>(isa),
+        F32 => plain::unary::<TanhApprox>(isa),
         F16 | F16x2 => both1::<TanhF16>(isa, ty == F16x2),
         _ => both1::<TanhBf16>(isa, ty == Bf16x2),
     };

@@ -5,7 +5,7 @@
 use super::{
     arithmetic::arithmetic,
     integer::sized,
-    lanes::{Value, binary, op, ternary, unary},
+    lanes::{Value, binary, op, plain, ternary, unary},
     modifiers::{Modifiers, needs},
     predicate,
 };
@@ -105,7 +105,7 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
         "bfi" => insert(b, m),
         "fns" => {
             m.last_ty(&[B32])?;
-            arithmetic(b, ternary::<Fns>(b.isa), B32, &[B32, B32, S32])
+            arithmetic(b, plain::ternary::<Fns>(b.isa), B32, &[B32, B32, S32])
         }
         "bmsk" | "szext" => mask(b, m),
         _ => Err("unknown instruction".into()),
@@ -148,7 +148,7 @@ fn lop3(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
     three_sources(b, &result, run)?;
     b.destination(0, &nonzero, Pred)?;
     b.source(1, &result, B32)?;
-    b.emit(Exec::Lanes(unary::<NotZero>(b.isa)))?;
+    b.emit(Exec::Lanes(plain::unary::<NotZero>(b.isa)))?;
     if **d != Operand::Sink {
         b.destination(0, d, B32)?;
         b.source(1, &result, B32)?;
@@ -190,9 +190,9 @@ fn funnel_shift(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String>
     m.last_ty(&[B32])?;
     let run = match (right, wrap) {
         (false, true) => ternary::<ShfLWrap>(b.isa),
-        (false, false) => ternary::<ShfLClamp>(b.isa),
+        (false, false) => plain::ternary::<ShfLClamp>(b.isa),
         (true, true) => ternary::<ShfRWrap>(b.isa),
-        (true, false) => ternary::<ShfRClamp>(b.isa),
+        (true, false) => plain::ternary::<ShfRClamp>(b.isa),
     };
     arithmetic(b, run, B32, &[B32, B32, U32])
 }
@@ -200,12 +200,12 @@ fn funnel_shift(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String>
 fn permute(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
     let (isa, _) = (b.isa, m.ty(&[B32])?);
     let run = m.choose(&[
-        ("f4e", ternary::<PrmtF4e>(isa)),
-        ("b4e", ternary::<PrmtB4e>(isa)),
-        ("rc8", ternary::<PrmtRc8>(isa)),
-        ("ecl", ternary::<PrmtEcl>(isa)),
-        ("ecr", ternary::<PrmtEcr>(isa)),
-        ("rc16", ternary::<PrmtRc16>(isa)),
+        ("f4e", plain::ternary::<PrmtF4e>(isa)),
+        ("b4e", plain::ternary::<PrmtB4e>(isa)),
+        ("rc8", plain::ternary::<PrmtRc8>(isa)),
+        ("ecl", plain::ternary::<PrmtEcl>(isa)),
+        ("ecr", plain::ternary::<PrmtEcr>(isa)),
+        ("rc16", plain::ternary::<PrmtRc16>(isa)),
     ]);
     m.end()?;
     arithmetic(b, run.unwrap_or(ternary::<PrmtIndex>(isa)), B32, &[B32; 3])
@@ -215,12 +215,12 @@ fn count(b: &mut Builder<'_>, m: Modifiers<'_>) -> Result<(), String> {
     let isa = b.isa;
     let ty = m.last_ty(&LONG_BITS)?;
     let (run, d) = match (b.source.opcode.as_str(), ty) {
-        ("popc", B32) => (unary::<Popc32>(isa), U32),
-        ("popc", _) => (unary::<Popc64>(isa), U32),
-        ("clz", B32) => (unary::<Clz32>(isa), U32),
-        ("clz", _) => (unary::<Clz64>(isa), U32),
-        (_, B32) => (unary::<Brev32>(isa), B32),
-        _ => (unary::<Brev64>(isa), B64),
+        ("popc", B32) => (plain::unary::<Popc32>(isa), U32),
+        ("popc", _) => (plain::unary::<Popc64>(isa), U32),
+        ("clz", B32) => (plain::unary::<Clz32>(isa), U32),
+        ("clz", _) => (plain::unary::<Clz64>(isa), U32),
+        (_, B32) => (plain::unary::<Brev32>(isa), B32),
+        _ => (plain::unary::<Brev64>(isa), B64),
     };
     arithmetic(b, run, d, &[ty])
 }
@@ -229,10 +229,10 @@ fn find(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
     let distance = m.accept("shiftamt");
     let ty = m.last_ty(&LONG)?;
     let run = match ty {
-        U32 => unary::<BfindU32>(b.isa),
-        U64 => unary::<BfindU64>(b.isa),
-        S32 => unary::<BfindS32>(b.isa),
-        _ => unary::<BfindS64>(b.isa),
+        U32 => plain::unary::<BfindU32>(b.isa),
+        U64 => plain::unary::<BfindU64>(b.isa),
+        S32 => plain::unary::<BfindS32>(b.isa),
+        _ => plain::unary::<BfindS64>(b.isa),
     };
     b.set_imm(i64::from(distance));
     arithmetic(b, run, U32, &[ty])
@@ -242,9 +242,9 @@ fn extract(b: &mut Builder<'_>, m: Modifiers<'_>) -> Result<(), String> {
     let ty = m.last_ty(&LONG)?;
     let run = match ty {
         U32 => ternary::<BfeU32>(b.isa),
-        U64 => ternary::<BfeU64>(b.isa),
+        U64 => plain::ternary::<BfeU64>(b.isa),
         S32 => ternary::<BfeS32>(b.isa),
-        _ => ternary::<BfeS64>(b.isa),
+        _ => plain::ternary::<BfeS64>(b.isa),
     };
     arithmetic(b, run, ty, &[ty, U32, U32])
 }
@@ -274,9 +274,9 @@ fn mask(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
     if b.source.opcode == "bmsk" {
         m.last_ty(&[B32])?;
         b.set_imm(i64::from(wrap));
-        return arithmetic(b, binary::<Bmsk>(b.isa), B32, &[U32, U32]);
+        return arithmetic(b, plain::binary::<Bmsk>(b.isa), B32, &[U32, U32]);
     }
     let ty = m.last_ty(&[U32, S32])?;
     b.set_imm(i64::from(wrap) | i64::from(ty == S32) << 1);
-    arithmetic(b, binary::<Szext>(b.isa), ty, &[ty, U32])
+    arithmetic(b, plain::binary::<Szext>(b.isa), ty, &[ty, U32])
 }

@@ -6,7 +6,7 @@
 use super::{
     compose::{Each, Ftz32},
     integer::{sized, typed},
-    lanes::{Value, binary, op, ternary, unary},
+    lanes::{Value, binary, op, plain, ternary, unary},
     modifiers::{Modifiers, needs},
     predicate::{self, JOINS, Join},
 };
@@ -152,8 +152,8 @@ impl Comparison {
         let half = matches!(ty, F16 | F16x2 | Bf16 | Bf16x2);
         let run = match (ty, op) {
             (F32, _) => compare_singles(op, isa, ftz),
-            (F64, _) => binary::<Double>(isa),
-            _ if float => binary::<Halves>(isa),
+            (F64, _) => plain::binary::<Double>(isa),
+            _ if float => plain::binary::<Halves>(isa),
             (_, Compare::Eq) => sized!(ty, binary, IsEq, isa),
             (_, Compare::Ne) => sized!(ty, binary, IsNe, isa),
             (_, Compare::Lt) => typed!(ty, binary, IsLt, isa),

@@ -5,7 +5,7 @@
 use super::{
     arithmetic::arithmetic,
     compose::{Flushed, Then},
-    lanes::{Binary, Ternary, Unary, binary, op, ternary, unary},
+    lanes::{Binary, Ternary, Unary, binary, op, plain, ternary, unary},
     modifiers::Modifiers,
 };
 use crate::{
@@ -76,8 +76,8 @@ fn sign(b: &mut Builder<'_>) -> Result<(), String> {
     let run = match (ty, abs) {
         (F32, true) => flushed_unary::<Abs32>(isa, ftz),
         (F32, false) => flushed_unary::<Neg32>(isa, ftz),
-        (_, true) => unary::<Abs64>(isa),
-        (_, false) => unary::<Neg64>(isa),
+        (_, true) => plain::unary::<Abs64>(isa),
+        (_, false) => plain::unary::<Neg64>(isa),
     };
     arithmetic(b, run, ty, &[ty])
 }
@@ -103,14 +103,14 @@ fn rounded(b: &mut Builder<'_>) -> Result<(), String> {
         (F32, "sub", _) => modified_binary::<Sub32Directed>(isa, ftz, sat),
         (F32, "mul", _) => modified_binary::<Mul32Directed>(isa, ftz, sat),
         (F32, _, _) => modified_ternary::<Fma32Directed>(isa, ftz, sat),
-        (_, "add", Round::Rn) => binary::<Add64>(isa),
-        (_, "sub", Round::Rn) => binary::<Sub64>(isa),
-        (_, "mul", Round::Rn) => binary::<Mul64>(isa),
-        (_, _, Round::Rn) => ternary::<Fma64>(isa),
-        (_, "add", _) => binary::<Add64Directed>(isa),
-        (_, "sub", _) => binary::<Sub64Directed>(isa),
-        (_, "mul", _) => binary::<Mul64Directed>(isa),
-        (_, _, _) => ternary::<Fma64Directed>(isa),
+        (_, "add", Round::Rn) => plain::binary::<Add64>(isa),
+        (_, "sub", Round::Rn) => plain::binary::<Sub64>(isa),
+        (_, "mul", Round::Rn) => plain::binary::<Mul64>(isa),
+        (_, _, Round::Rn) => plain::ternary::<Fma64>(isa),
+        (_, "add", _) => plain::binary::<Add64Directed>(isa),
+        (_, "sub", _) => plain::binary::<Sub64Directed>(isa),
+        (_, "mul", _) => plain::binary::<Mul64Directed>(isa),
+        (_, _, _) => plain::ternary::<Fma64Directed>(isa),
     };
     b.set_imm(rounding(round));
     arithmetic(b, run, ty, &[ty; 3][..if fused { 3 } else { 2 }])
@@ -129,8 +129,8 @@ pub(super) fn flushed_binary<F: Binary<A = f32, B = f32, D = f32>>(isa: Isa, ftz
 fn modified_binary<F: Binary<A = f32, B = f32, D = f32>>(isa: Isa, ftz: bool, sat: bool) -> LaneFn {
     match (ftz, sat) {
         (_, false) => flushed_binary::<F>(isa, ftz),
-        (false, true) => binary::<Then<F, Sat32>>(isa),
-        (true, true) => binary::<Then<Flushed<F>, Sat32>>(isa),
+        (false, true) => plain::binary::<Then<F, Sat32>>(isa),
+        (true, true) => plain::binary::<Then<Flushed<F>, Sat32>>(isa),
     }
 }
 
@@ -142,7 +142,7 @@ fn modified_ternary<F: Ternary<A = f32, B = f32, C = f32, D = f32>>(
     match (ftz, sat) {
         (false, false) => ternary::<F>(isa),
         (true, false) => ternary::<Flushed<F>>(isa),
-        (false, true) => ternary::<Then<F, Sat32>>(isa),
-        (true, true) => ternary::<Then<Flushed<F>, Sat32>>(isa),
+        (false, true) => plain::ternary::<Then<F, Sat32>>(isa),
+        (true, true) => plain::ternary::<Then<Flushed<F>, Sat32>>(isa),
     }
 }

@@ -5,7 +5,7 @@
 use super::{
     arithmetic::arithmetic,
     compose::{Pair, Then},
-    lanes::{Value, binary, op, ternary, unary},
+    lanes::{Value, binary, op, plain, ternary, unary},
     modifiers::{Modifiers, needs},
 };
 use crate::{
@@ -170,7 +170,7 @@ fn add_sub(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
     let (isa, add) = (b.isa, b.source.opcode == "add");
     if m.accept("sat") {
         m.last_ty(&[S32])?;
-        let run = if add { binary::<AddSat>(isa) } else { binary::<SubSat>(isa) };
+        let run = if add { plain::binary::<AddSat>(isa) } else { plain::binary::<SubSat>(isa) };
         return arithmetic(b, run, S32, &[S32; 2]);
     }
     if add && (m.accept("u16x2") || m.accept("s16x2")) {
@@ -195,7 +195,7 @@ fn multiply(b: &mut Builder<'_>, mut m: Modifiers<'_>, add: bool) -> Result<(), 
     let half = m.require(&[("lo", Half::Low), ("hi", Half::High), ("wide", Half::Both)])?;
     if add && half == Half::High && m.accept("sat") {
         m.last_ty(&[S32])?;
-        return arithmetic(b, ternary::<MadHiSat>(isa), S32, &[S32; 3]);
+        return arithmetic(b, plain::ternary::<MadHiSat>(isa), S32, &[S32; 3]);
     }
     let ty = m.last_ty(if half == Half::Both { &NARROW } else { &INTS })?;
     let d = if half == Half::Both { wide(ty)? } else { ty };
@@ -226,18 +226,18 @@ fn multiply24(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
     let high = m.require(&[("lo", false), ("hi", true)])?;
     if add && high && m.accept("sat") {
         m.last_ty(&[S32])?;
-        return arithmetic(b, ternary::<Mad24HiSat>(isa), S32, &[S32; 3]);
+        return arithmetic(b, plain::ternary::<Mad24HiSat>(isa), S32, &[S32; 3]);
     }
     let ty = m.last_ty(&WORDS)?;
     let run = match (add, high, ty == S32) {
-        (false, false, false) => binary::<Mul24LoU>(isa),
-        (false, false, true) => binary::<Mul24LoS>(isa),
-        (false, true, false) => binary::<Mul24HiU>(isa),
-        (false, true, true) => binary::<Mul24HiS>(isa),
-        (true, false, false) => ternary::<Mad24LoU>(isa),
-        (true, false, true) => ternary::<Mad24LoS>(isa),
-        (true, true, false) => ternary::<Mad24HiU>(isa),
-        (true, true, true) => ternary::<Mad24HiS>(isa),
+        (false, false, false) => plain::binary::<Mul24LoU>(isa),
+        (false, false, true) => plain::binary::<Mul24LoS>(isa),
+        (false, true, false) => plain::binary::<Mul24HiU>(isa),
+        (false, true, true) => plain::binary::<Mul24HiS>(isa),
+        (true, false, false) => plain::ternary::<Mad24LoU>(isa),
+        (true, false, true) => plain::ternary::<Mad24LoS>(isa),
+        (true, true, false) => plain::ternary::<Mad24HiU>(isa),
+        (true, true, true) => plain::ternary::<Mad24HiS>(isa),
     };
     arithmetic(b, run, ty, &[ty; 3][..if add { 3 } else { 2 }])
 }
@@ -266,8 +266,8 @@ fn min_max(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
         let run = match (max, signed, relu) {
             (false, true, false) => binary::<Pair<MinS16>>(isa),
             (true, true, false) => binary::<Pair<MaxS16>>(isa),
-            (false, _, true) => binary::<Pair<Then<MinS16, ReluS16>>>(isa),
-            (true, _, true) => binary::<Pair<Then<MaxS16, ReluS16>>>(isa),
+            (false, _, true) => plain::binary::<Pair<Then<MinS16, ReluS16>>>(isa),
+            (true, _, true) => plain::binary::<Pair<Then<MaxS16, ReluS16>>>(isa),
             (false, false, false) => binary::<Pair<Min<u16>>>(isa),
             (true, false, false) => binary::<Pair<Max<u16>>>(isa),
         };
@@ -276,7 +276,11 @@ fn min_max(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
     if relu {
         m.last_ty(&[S32])?;
         needs(b, 90)?;
-        let run = if max { binary::<Then<Max<i32>, Relu>>(isa) } else { binary::<Then<Min<i32>, Relu>>(isa) };
+        let run = if max {
+            plain::binary::<Then<Max<i32>, Relu>>(isa)
+        } else {
+            plain::binary::<Then<Min<i32>, Relu>>(isa)
+        };
         return arithmetic(b, run, S32, &[S32; 2]);
     }
     let ty = m.last_ty(&INTS)?;
@@ -288,7 +292,7 @@ fn dot_product(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> 
     let bytes = b.source.opcode == "dp4a";
     let high = !bytes && m.require(&[("lo", false), ("hi", true)])?;
     let signed = [m.ty(&WORDS)? == S32, m.last_ty(&WORDS)? == S32];
-    let run = if bytes { ternary::<Dp4a>(b.isa) } else { ternary::<Dp2a>(b.isa) };
+    let run = if bytes { ternary::<Dp4a>(b.isa) } else { plain::ternary::<Dp2a>(b.isa) };
     b.set_imm(i64::from(signed[0]) | i64::from(signed[1]) << 1 | i64::from(high) << 2);
     arithmetic(b, run, B32, &[B32; 3])
 }
@@ -301,9 +305,9 @@ fn byte_wise(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
     let sat = !sum && m.accept("sat");
     m.end()?;
     let run = match (difference, sum) {
-        (true, false) => ternary::<Vabsdiff4>(b.isa),
-        (true, true) => ternary::<Vabsdiff4Add>(b.isa),
-        _ => ternary::<Vadd4>(b.isa),
+        (true, false) => plain::ternary::<Vabsdiff4>(b.isa),
+        (true, true) => plain::ternary::<Vabsdiff4Add>(b.isa),
+        _ => plain::ternary::<Vadd4>(b.isa),
     };
     b.set_imm(x | y << 1 | d << 2 | i64::from(sat) << 3);
     arithmetic(b, run, B32, &[B32; 3])

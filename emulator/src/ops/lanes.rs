@@ -5,10 +5,12 @@
 //! `r[3]`, the destination is `r[0]`; `imm` reaches the function as a constant.
 
 use crate::{
-    isa::versions,
+    isa::{Isa, versions},
     machine::Registers,
     program::{Instr, LaneFn},
 };
+
+// Loops and not `map`: only what is inlined is compiled for the instruction set of the handler.
 
 /// A type that registers hold.
 pub trait Value: Copy + Default + 'static {
@@ -23,11 +25,22 @@ macro_rules! value {
         impl Value for $t {
             #[inline(always)]
             fn read(registers: &Registers<'_>, register: u16) -> [Self; 32] {
-                registers.$read(register).map(|$x| $from)
+                let source = registers.$read(register);
+                let mut values = [Self::default(); 32];
+                for lane in 0..32 {
+                    let $x = source[lane];
+                    values[lane] = $from;
+                }
+                values
             }
             #[inline(always)]
             fn write(registers: &mut Registers<'_>, register: u16, mask: u32, values: &[Self; 32]) {
-                registers.$write(register, mask, &values.map(|$y| $to))
+                let mut bits = [Default::default(); 32];
+                for lane in 0..32 {
+                    let $y = values[lane];
+                    bits[lane] = $to;
+                }
+                registers.$write(register, mask, &bits)
             }
         }
     };
@@ -49,7 +62,11 @@ impl Value for bool {
     #[inline(always)]
     fn read(registers: &Registers<'_>, register: u16) -> [bool; 32] {
         let bits = registers.predicate(register);
-        std::array::from_fn(|lane| bits >> lane & 1 == 1)
+        let mut values = [false; 32];
+        for lane in 0..32 {
+            values[lane] = bits >> lane & 1 == 1;
+        }
+        values
     }
 
     #[inline(always)]
@@ -188,4 +205,24 @@ versions! {
 versions! {
     /// The handler of a function of three values.
     pub fn ternary<F: Ternary>(registers: &mut Registers<'_>, mask: u32, instr: &Instr) -> () as LaneFn = ternary_body
+}
+
+/// Handlers in one version for all instruction sets: for what is rare, or does not vectorise. Each version costs compile time.
+pub mod plain {
+    use super::{Binary, Isa, LaneFn, Ternary, Unary, binary_body, ternary_body, unary_body};
+
+    /// The handler of a function of one value.
+    pub fn unary<F: Unary>(_: Isa) -> LaneFn {
+        unary_body::<F>
+    }
+
+    /// The handler of a function of two values.
+    pub fn binary<F: Binary>(_: Isa) -> LaneFn {
+        binary_body::<F>
+    }
+
+    /// The handler of a function of three values.
+    pub fn ternary<F: Ternary>(_: Isa) -> LaneFn {
+        ternary_body::<F>
+    }
 }

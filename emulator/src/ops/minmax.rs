@@ -7,7 +7,7 @@ use super::{
     compose::Flushed,
     float::flushed_binary,
     half::{min_max_modifiers, mode},
-    lanes::{binary, op, ternary, unary},
+    lanes::{op, plain, ternary},
     modifiers::{Modifiers, needs},
 };
 use crate::{
@@ -63,8 +63,8 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
         (F32, true, false) => flushed_binary::<Max32>(isa, ftz),
         (F32, false, true) => flushed_binary::<Min32Mode>(isa, ftz),
         (F32, true, true) => flushed_binary::<Max32Mode>(isa, ftz),
-        (_, false, _) => binary::<Min64>(isa),
-        (_, true, _) => binary::<Max64>(isa),
+        (_, false, _) => plain::binary::<Min64>(isa),
+        (_, true, _) => plain::binary::<Max64>(isa),
     };
     arithmetic(b, run, ty, &[ty; 2])
 }
@@ -80,7 +80,7 @@ where
 /// Lowers `copysign d, a, b`: `b` with the sign of `a`.
 pub fn copysign(b: &mut Builder<'_>) -> Result<(), String> {
     let ty = Modifiers::of(b).last_ty(&[F32, F64])?;
-    let run = if ty == F32 { binary::<Copysign32>(b.isa) } else { binary::<Copysign64>(b.isa) };
+    let run = if ty == F32 { plain::binary::<Copysign32>(b.isa) } else { plain::binary::<Copysign64>(b.isa) };
     arithmetic(b, run, ty, &[ty; 2])
 }
 
@@ -96,7 +96,7 @@ pub fn test(b: &mut Builder<'_>) -> Result<(), String> {
         ("subnormal", 5),
     ])?;
     let ty = m.last_ty(&[F32, F64])?;
-    let run = if ty == F32 { unary::<Testp32>(b.isa) } else { unary::<Testp64>(b.isa) };
+    let run = if ty == F32 { plain::unary::<Testp32>(b.isa) } else { plain::unary::<Testp64>(b.isa) };
     b.set_imm(class);
     arithmetic(b, run, Pred, &[ty])
 }

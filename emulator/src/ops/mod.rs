@@ -19,6 +19,7 @@ mod copy;
 mod exchange;
 mod fence;
 mod float;
+mod fused;
 mod half;
 mod hint;
 mod integer;
@@ -33,6 +34,7 @@ pub mod print;
 mod special;
 
 pub use copy::{Copies, Store, Transfers, deliver, finish, leave};
+pub use fused::{widen_half, widen_halves};
 pub use special::read as special_register;
 
 use crate::program::Builder;

@@ -3,7 +3,7 @@
 //! Tests: `tests/alu/moves.rs`.
 
 use super::{
-    lanes::{binary, op, unary},
+    lanes::{binary, op, plain, unary},
     special,
 };
 use crate::{
@@ -88,7 +88,7 @@ fn pack(b: &mut Builder<'_>, d: &Operand, parts: &[Operand], ty: Type) -> Result
         (2, _) => binary::<Pack16>(b.isa),
         (4, 2) => binary::<Pack32>(b.isa),
         (4, _) => pack_bytes,
-        (_, 2) => binary::<Pack64>(b.isa),
+        (_, 2) => plain::binary::<Pack64>(b.isa),
         _ => pack_halves,
     }))
 }
@@ -160,7 +160,11 @@ fn unpack_single_body<L: Low>(registers: &mut Registers<'_>, mask: u32, instr: &
     let source = *registers.single(instr.r[PARTS]);
     for (i, &d) in instr.r[..PARTS].iter().enumerate().filter(|(_, d)| **d != NONE) {
         let shift = (i as i64 * instr.imm) & 31;
-        registers.write_single(d, mask, &source.map(|x| L::of(u64::from(x >> shift))));
+        let mut part = [0; 32];
+        for l in 0..32 {
+            part[l] = L::of(u64::from(source[l] >> shift));
+        }
+        registers.write_single(d, mask, &part);
     }
 }
 
@@ -169,7 +173,11 @@ fn unpack_double_body<L: Low>(registers: &mut Registers<'_>, mask: u32, instr: &
     let source = *registers.double(instr.r[PARTS]);
     for (i, &d) in instr.r[..PARTS].iter().enumerate().filter(|(_, d)| **d != NONE) {
         let shift = (i as i64 * instr.imm) & 63;
-        registers.write_single(d, mask, &source.map(|x| L::of(x >> shift)));
+        let mut part = [0; 32];
+        for l in 0..32 {
+            part[l] = L::of(source[l] >> shift);
+        }
+        registers.write_single(d, mask, &part);
     }
 }
 
@@ -198,5 +206,5 @@ fn convert_address(b: &mut Builder<'_>) -> Result<(), String> {
     b.destination(0, b.operand(0)?, Type::B64)?;
     b.source(1, b.operand(1)?, Type::B64)?;
     b.set_imm(if to { -base } else { base });
-    b.emit(Exec::Lanes(unary::<AddImm64>(b.isa)))
+    b.emit(Exec::Lanes(plain::unary::<AddImm64>(b.isa)))
 }

@@ -11,8 +11,9 @@ pub const NONE: u16 = u16::MAX;
 /// instructions that not every CPU has; `ops::lanes` picks by [`crate::isa::Isa`].
 pub type LaneFn = unsafe fn(&mut Registers<'_>, u32, &Instr);
 
-/// A handler that reaches the warp, its block, memory or the watchers. The number is the mask of the lanes to run.
-pub type WarpFn = fn(&mut Context<'_, '_>, u32, &Instr) -> Result<(), Fault>;
+/// A handler that reaches the warp, its block, memory or the watchers. The number is the mask of the lanes to run. An `unsafe fn` for the same
+/// reason.
+pub type WarpFn = unsafe fn(&mut Context<'_, '_>, u32, &Instr) -> Result<(), Fault>;
 
 /// What an instruction does.
 #[derive(Clone, Copy)]

@@ -1,7 +1,8 @@
 //! From the syntax tree to executable instructions, one function at a time.
 
 use super::{
-    Access, Builder, Control, Exec, Flow, Instr, Use, Width, allocate,
+    Access, Builder, Control, Exec, Flow, Instr, Use, Width, allocate, fuse,
+    fuse::Idiom,
     layout::{CallSite, Function, Line, Parameter, Program, align_up},
 };
 use crate::{
@@ -79,6 +80,7 @@ pub(super) struct Draft {
     pub instr: Instr,
     pub uses: Vec<Use>,
     pub parts: Vec<Part>,
+    pub idiom: Idiom,
     pub flow: Flow,
     pub line: Line,
 }
@@ -164,7 +166,7 @@ impl FunctionScope {
     pub(super) fn push(&mut self, instr: Instr, uses: Vec<Use>, source: &ast::Instruction) {
         let line = Line { ptx: source.line, source: source.location };
         let flow = Flow::of(&source.opcode, &source.modifiers);
-        self.drafts.push(Draft { instr, uses, parts: Vec::new(), flow, line });
+        self.drafts.push(Draft { instr, uses, parts: Vec::new(), idiom: Idiom::None, flow, line });
     }
 }
 
@@ -292,9 +294,11 @@ impl Program {
                     [std::slice::from_ref(&source.opcode), &source.modifiers[..]].concat().join(".");
                 error_at(module, source.line, format!("{spelling}: {message}"))
             })?;
+            let alone = scope.drafts.len() as u32 == starts.last().copied().unwrap_or(0) + 1;
             // The last stands for the PTX instruction in the counts, those before it prepare.
             if let Some(last) = scope.drafts.last_mut().filter(|d| d.parts.is_empty()) {
                 last.parts.push(Part::of(&source.opcode, &source.modifiers));
+                last.idiom = if alone { Idiom::of(source) } else { Idiom::None };
             }
         }
         starts.push(scope.drafts.len() as u32);
@@ -303,9 +307,11 @@ impl Program {
             instr: Instr::new(Exec::Control(Control::Return)),
             uses: Vec::new(),
             parts: Vec::new(),
+            idiom: Idiom::None,
             flow: Flow::Lanes,
             line: Line { ptx: f.code.last().map_or(f.line, |i| i.line), source: None },
         });
+        fuse_idioms(&mut scope, &mut starts, options.isa);
         resolve_branches(&mut scope, &starts, self.tables.len());
         allocate::registers(&mut scope, self.tables.len(), &mut layout)
             .map_err(|message| error_at(module, f.line, format!("function {}: {message}", f.name)))?;
@@ -466,6 +472,16 @@ fn directives(f: &ast::Function, layout: &mut Function) {
             _ => {}
         }
     }
+}
+
+fn fuse_idioms(scope: &mut FunctionScope, starts: &mut [u32], isa: Isa) {
+    let mut targets = vec![false; scope.drafts.len()];
+    for &label in scope.labels.values() {
+        if let Some(target) = starts.get(label).and_then(|&s| targets.get_mut(s as usize)) {
+            *target = true;
+        }
+    }
+    fuse::fuse(&mut scope.drafts, starts, &targets, scope.registers.len(), isa);
 }
 
 /// Turns targets that are indices into the syntax tree into indices into the drafts.

@@ -6,6 +6,7 @@
 
 mod allocate;
 mod builder;
+mod fuse;
 mod instr;
 mod layout;
 mod liveness;

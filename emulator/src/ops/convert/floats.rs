@@ -9,7 +9,7 @@ use crate::{
     numeric::{Round, bf16, cvt, double, half, single},
     ops::{
         float::{directed, rounding},
-        lanes::{op, unary},
+        lanes::{op, plain, unary},
     },
     program::LaneFn,
     ptx::ast::Type::{self, *},
@@ -87,7 +87,7 @@ pub(super) fn from_integer(isa: Isa, form: Form, d: Type, source: Type) -> Resul
 pub(super) fn from_float(isa: Isa, form: Form, d: Type, source: Type) -> Result<Vec<Step>, String> {
     let mut steps = Vec::new();
     if form.ftz && source == F32 {
-        steps.push(Step { run: unary::<FtzF32>(isa), imm: 0, gives: F32 });
+        steps.push(Step { run: plain::unary::<FtzF32>(isa), imm: 0, gives: F32 });
     }
     if d == source {
         form.refuse(&["rounding to integers", "ftz", "sat"])?;
@@ -100,7 +100,7 @@ pub(super) fn from_float(isa: Isa, form: Form, d: Type, source: Type) -> Result<
     } else {
         steps.push(across(isa, form, d, source)?);
         if form.ftz && d == F32 {
-            steps.push(Step { run: unary::<FtzF32>(isa), imm: 0, gives: F32 });
+            steps.push(Step { run: plain::unary::<FtzF32>(isa), imm: 0, gives: F32 });
         }
     }
     steps.extend(saturation(isa, form, d));
@@ -111,14 +111,14 @@ pub(super) fn from_float(isa: Isa, form: Form, d: Type, source: Type) -> Result<
 /// From a type to itself: to integral values, or the value itself.
 fn same(isa: Isa, form: Form, ty: Type) -> Step {
     let run = match (ty, form.integral.is_some()) {
-        (F16, true) => unary::<RoundF16>(isa),
-        (F16, false) => unary::<CopyF16>(isa),
-        (Bf16, true) => unary::<RoundBf16>(isa),
-        (Bf16, false) => unary::<CopyBf16>(isa),
+        (F16, true) => plain::unary::<RoundF16>(isa),
+        (F16, false) => plain::unary::<CopyF16>(isa),
+        (Bf16, true) => plain::unary::<RoundBf16>(isa),
+        (Bf16, false) => plain::unary::<CopyBf16>(isa),
         (F32, true) => unary::<RoundF32>(isa),
         (F32, false) => unary::<CopyF32>(isa),
-        (_, true) => unary::<RoundF64>(isa),
-        (_, false) => unary::<CopyF64>(isa),
+        (_, true) => plain::unary::<RoundF64>(isa),
+        (_, false) => plain::unary::<CopyF64>(isa),
     };
     Step { run, imm: form.integral.map_or(0, immediate), gives: ty }
 }
@@ -138,21 +138,21 @@ fn across(isa: Isa, form: Form, d: Type, source: Type) -> Result<Step, String> {
     }
     let round = if wider { Round::Rn } else { form.round.ok_or(NO_ROUNDING)? };
     let run: LaneFn = match (source, d, round) {
-        (F16, Bf16, _) => unary::<F16ToBf16>(isa),
+        (F16, Bf16, _) => plain::unary::<F16ToBf16>(isa),
         (F16, F32, _) => unary::<F16ToF32>(isa),
-        (F16, _, _) => unary::<F16ToF64>(isa),
-        (Bf16, F16, _) => unary::<Bf16ToF16>(isa),
+        (F16, _, _) => plain::unary::<F16ToF64>(isa),
+        (Bf16, F16, _) => plain::unary::<Bf16ToF16>(isa),
         (Bf16, F32, _) => unary::<Bf16ToF32>(isa),
-        (Bf16, _, _) => unary::<Bf16ToF64>(isa),
-        (F32, F64, _) => unary::<F32ToF64>(isa),
+        (Bf16, _, _) => plain::unary::<Bf16ToF64>(isa),
+        (F32, F64, _) => plain::unary::<F32ToF64>(isa),
         (F32, F16, Round::Rn) => unary::<F32ToF16Nearest>(isa),
-        (F32, F16, _) => unary::<F32ToF16>(isa),
+        (F32, F16, _) => plain::unary::<F32ToF16>(isa),
         (F32, _, Round::Rn) => unary::<F32ToBf16Nearest>(isa),
-        (F32, _, _) => unary::<F32ToBf16>(isa),
-        (_, F16, _) => unary::<F64ToF16>(isa),
-        (_, Bf16, _) => unary::<F64ToBf16>(isa),
-        (_, _, Round::Rn) => unary::<F64ToF32Nearest>(isa),
-        (_, _, _) => unary::<F64ToF32>(isa),
+        (F32, _, _) => plain::unary::<F32ToBf16>(isa),
+        (_, F16, _) => plain::unary::<F64ToF16>(isa),
+        (_, Bf16, _) => plain::unary::<F64ToBf16>(isa),
+        (_, _, Round::Rn) => plain::unary::<F64ToF32Nearest>(isa),
+        (_, _, _) => plain::unary::<F64ToF32>(isa),
     };
     Ok(Step { run, imm: rounding(round), gives: d })
 }
@@ -160,10 +160,10 @@ fn across(isa: Isa, form: Form, d: Type, source: Type) -> Result<Step, String> {
 /// `.sat`.
 fn saturation(isa: Isa, form: Form, d: Type) -> Option<Step> {
     let run = match d {
-        F16 => unary::<SatF16>(isa),
-        Bf16 => unary::<SatBf16>(isa),
-        F32 => unary::<SatF32>(isa),
-        _ => unary::<SatF64>(isa),
+        F16 => plain::unary::<SatF16>(isa),
+        Bf16 => plain::unary::<SatBf16>(isa),
+        F32 => plain::unary::<SatF32>(isa),
+        _ => plain::unary::<SatF64>(isa),
     };
     form.sat.then_some(Step { run, imm: 0, gives: d })
 }
@@ -171,8 +171,8 @@ fn saturation(isa: Isa, form: Form, d: Type) -> Option<Step> {
 /// `.satfinite` and `.relu`, which only conversions to f16 and bf16 have here.
 fn last(isa: Isa, form: Form, d: Type) -> impl Iterator<Item = Step> {
     let (relu, satfinite): (LaneFn, LaneFn) = match d {
-        F16 => (unary::<ReluF16>(isa), unary::<SatfiniteF16>(isa)),
-        _ => (unary::<ReluBf16>(isa), unary::<SatfiniteBf16>(isa)),
+        F16 => (plain::unary::<ReluF16>(isa), plain::unary::<SatfiniteF16>(isa)),
+        _ => (plain::unary::<ReluBf16>(isa), plain::unary::<SatfiniteBf16>(isa)),
     };
     let steps = [(form.satfinite, satfinite), (form.relu, relu)];
     steps.into_iter().filter(|(asked, _)| *asked).map(move |(_, run)| Step { run, imm: 0, gives: d })

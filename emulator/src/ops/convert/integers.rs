@@ -8,7 +8,7 @@ use crate::{
         cvt::{self, Int},
         half, single,
     },
-    ops::lanes::{Unary, Value, op, unary},
+    ops::lanes::{Unary, Value, op, plain, unary},
     program::LaneFn,
     ptx::ast::Type::{self, *},
 };
@@ -156,7 +156,7 @@ pub(super) fn resize(isa: Isa, form: Form, d: Type, source: Type) -> Result<Vec<
             1 => unary::<Resize<S, u8>>(isa),
             2 => unary::<Resize<S, u16>>(isa),
             4 => unary::<Resize<S, u32>>(isa),
-            _ => unary::<Resize<S, u64>>(isa),
+            _ => plain::unary::<Resize<S, u64>>(isa),
         });
         (run, 0)
     };

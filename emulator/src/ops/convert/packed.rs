@@ -7,7 +7,7 @@ use crate::{
     ops::{
         compose::Pair,
         float::{directed, rounding},
-        lanes::{binary, op, unary},
+        lanes::{binary, op, plain, unary},
         modifiers::{Modifiers, needs},
     },
     program::{Builder, Exec, LaneFn},
@@ -95,14 +95,14 @@ fn to_halves(b: &mut Builder<'_>, form: Form, bf16: bool) -> Result<(), String> 
     let run = match (form.round, bf16) {
         (Some(Round::Rn), false) => binary::<ToF16x2>(isa),
         (Some(Round::Rn), true) => binary::<ToBf16x2>(isa),
-        (Some(Round::Rz), false) => binary::<ToF16x2Directed>(isa),
-        (Some(Round::Rz), true) => binary::<ToBf16x2Directed>(isa),
+        (Some(Round::Rz), false) => plain::binary::<ToF16x2Directed>(isa),
+        (Some(Round::Rz), true) => plain::binary::<ToBf16x2Directed>(isa),
         _ => return Err("has no rounding .rn or .rz".into()),
     };
     let (relu, satfinite) = if bf16 {
-        (unary::<Pair<ReluBf16>>(isa), unary::<Pair<SatfiniteBf16>>(isa))
+        (plain::unary::<Pair<ReluBf16>>(isa), plain::unary::<Pair<SatfiniteBf16>>(isa))
     } else {
-        (unary::<Pair<ReluF16>>(isa), unary::<Pair<SatfiniteF16>>(isa))
+        (plain::unary::<Pair<ReluF16>>(isa), plain::unary::<Pair<SatfiniteF16>>(isa))
     };
     let imm = form.round.map_or(0, rounding);
     let last = [(form.satfinite, satfinite), (form.relu, relu)];
@@ -120,10 +120,10 @@ fn to_bytes(b: &mut Builder<'_>, form: Form, e5m2: bool, halves: bool) -> Result
     let (run, sources): (LaneFn, &[Type]) = match (halves, e5m2) {
         (false, false) => (binary::<ToE4m3>(isa), &[F32, F32]),
         (false, true) => (binary::<ToE5m2>(isa), &[F32, F32]),
-        (true, false) => (unary::<HalvesToE4m3>(isa), &[F16x2]),
-        (true, true) => (unary::<HalvesToE5m2>(isa), &[F16x2]),
+        (true, false) => (plain::unary::<HalvesToE4m3>(isa), &[F16x2]),
+        (true, true) => (plain::unary::<HalvesToE5m2>(isa), &[F16x2]),
     };
-    emit(b, Step { run, imm: 0, gives: B16 }, sources, &[(form.relu, unary::<ReluBytes>(isa))])
+    emit(b, Step { run, imm: 0, gives: B16 }, sources, &[(form.relu, plain::unary::<ReluBytes>(isa))])
 }
 
 fn from_bytes(b: &mut Builder<'_>, form: Form, e5m2: bool) -> Result<(), String> {
@@ -132,7 +132,7 @@ fn from_bytes(b: &mut Builder<'_>, form: Form, e5m2: bool) -> Result<(), String>
     needs(b, 89)?;
     let isa: Isa = b.isa;
     let run = if e5m2 { unary::<FromE5m2>(isa) } else { unary::<FromE4m3>(isa) };
-    emit(b, Step { run, imm: 0, gives: B32 }, &[B16], &[(form.relu, unary::<Pair<ReluF16>>(isa))])
+    emit(b, Step { run, imm: 0, gives: B32 }, &[B16], &[(form.relu, plain::unary::<Pair<ReluF16>>(isa))])
 }
 
 fn to_tf32(b: &mut Builder<'_>, form: Form, away: bool) -> Result<(), String> {
@@ -154,7 +154,8 @@ fn to_tf32(b: &mut Builder<'_>, form: Form, away: bool) -> Result<(), String> {
             90
         },
     )?;
-    let last = [(form.satfinite, unary::<SatfiniteTf32>(isa)), (form.relu, unary::<ReluTf32>(isa))];
+    let last =
+        [(form.satfinite, plain::unary::<SatfiniteTf32>(isa)), (form.relu, plain::unary::<ReluTf32>(isa))];
     emit(b, Step { run, imm: 0, gives: B32 }, &[F32], &last)
 }
 

@@ -339,8 +339,8 @@ fn scatter(
                 }
                 let (words, offset) = (allocation.words(), (address - allocation.base) as usize);
                 match bytes {
-                    2 => store_element::<2>(words, offset, stored[0].0[lane], 0),
-                    _ => store_element::<4>(words, offset, stored[0].0[lane], 0),
+                    2 => store_element(2, words, offset, stored[0].0[lane], 0),
+                    _ => store_element(4, words, offset, stored[0].0[lane], 0),
                 }
             }
         }

@@ -1,29 +1,29 @@
 //! Global, constant and generic memory.
 
 use super::{
-    Form, addresses, by_window, check_alignment, describe, each_lane, lanes_where, narrow, shared, tell,
+    Form, Shape, addresses, by_window, check_alignment, describe, each_lane, in_a_row, lanes_where, narrow,
+    shared, tell,
 };
 use crate::{
-    machine::{AccessKind, Context, FULL, Fault, FaultKind},
+    isa::versions,
+    machine::{AccessKind, Context, Fault, FaultKind},
     memory::{Allocation, Kind, Miss},
-    program::{Instr, NONE},
+    program::{Instr, WarpFn},
     ptx::ast::Space,
 };
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// `ld.global`, `ld.const`: `V` elements of `E` bytes.
-pub fn load<const E: usize, const V: usize>(
-    cx: &mut Context<'_, '_>,
-    mask: u32,
-    instr: &Instr,
-) -> Result<(), Fault> {
+#[inline(always)]
+pub(super) fn load_body<S: Shape>(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault> {
     let form = Form(instr.imm);
     let addresses = addresses(cx, instr, form);
-    load_at::<E, V>(cx, mask, instr, form, &addresses)
+    load_at::<S>(cx, mask, instr, form, &addresses)
 }
 
 /// `ld` of a generic address.
-pub fn load_generic<const E: usize, const V: usize>(
+#[inline(always)]
+pub(super) fn load_generic_body<S: Shape>(
     cx: &mut Context<'_, '_>,
     mask: u32,
     instr: &Instr,
@@ -31,25 +31,23 @@ pub fn load_generic<const E: usize, const V: usize>(
     let form = Form(instr.imm);
     let addresses = addresses(cx, instr, form);
     by_window(cx, mask, &addresses, |cx, mask, addresses, space| match space {
-        Space::Shared => shared::load_at::<E, V>(cx, mask, instr, form, addresses),
-        Space::Local => shared::load_local_at::<E, V>(cx, mask, instr, form, addresses),
-        _ => load_at::<E, V>(cx, mask, instr, form, addresses),
+        Space::Shared => shared::load_at::<S>(cx, mask, instr, form, addresses),
+        Space::Local => shared::load_local_at::<S>(cx, mask, instr, form, addresses),
+        _ => load_at::<S>(cx, mask, instr, form, addresses),
     })
 }
 
 /// `st.global`.
-pub fn store<const E: usize, const V: usize>(
-    cx: &mut Context<'_, '_>,
-    mask: u32,
-    instr: &Instr,
-) -> Result<(), Fault> {
+#[inline(always)]
+pub(super) fn store_body<S: Shape>(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault> {
     let form = Form(instr.imm);
     let addresses = addresses(cx, instr, form);
-    store_at::<E, V>(cx, mask, instr, form, &addresses)
+    store_at::<S>(cx, mask, instr, form, &addresses)
 }
 
 /// `st` to a generic address.
-pub fn store_generic<const E: usize, const V: usize>(
+#[inline(always)]
+pub(super) fn store_generic_body<S: Shape>(
     cx: &mut Context<'_, '_>,
     mask: u32,
     instr: &Instr,
@@ -57,75 +55,79 @@ pub fn store_generic<const E: usize, const V: usize>(
     let form = Form(instr.imm);
     let addresses = addresses(cx, instr, form);
     by_window(cx, mask, &addresses, |cx, mask, addresses, space| match space {
-        Space::Shared => shared::store_at::<E, V>(cx, mask, instr, form, addresses),
-        Space::Local => shared::store_local_at::<E, V>(cx, mask, instr, form, addresses),
-        _ => store_at::<E, V>(cx, mask, instr, form, addresses),
+        Space::Shared => shared::store_at::<S>(cx, mask, instr, form, addresses),
+        Space::Local => shared::store_local_at::<S>(cx, mask, instr, form, addresses),
+        _ => store_at::<S>(cx, mask, instr, form, addresses),
     })
 }
 
 #[inline(always)]
-fn load_at<const E: usize, const V: usize>(
+fn load_at<S: Shape>(
     cx: &mut Context<'_, '_>,
     mask: u32,
     instr: &Instr,
     form: Form,
     addresses: &[u64; 32],
 ) -> Result<(), Fault> {
-    let bytes = (E * V) as u32;
+    let bytes = (S::E * S::V) as u32;
     cx.warp.polled |= form.polls();
     check_alignment(cx, mask, addresses, bytes)?;
     let found = locate(cx, mask, addresses, bytes)?;
     let mut access = describe(form, AccessKind::Load, Space::Global, mask, bytes, addresses);
-    access.element = E as u32;
+    access.element = S::E as u32;
     access.contiguous = matches!(found, Found::Run(..));
     tell(cx, &access)?;
+    let mut words = S::zeros();
+    let words = words.as_mut();
     match found {
-        Found::Run(allocation, first) if E >= 4 => {
-            let n = E / 4 * V;
-            let words = &cx.memory.allocations()[allocation].words()[first..first + 32 * n];
-            for v in 0..V {
-                let word = |l: usize, half: usize| words[l * n + v * (E / 4) + half].load(Relaxed);
-                let low = std::array::from_fn(|l| word(l, 0));
-                let high = if E == 8 { std::array::from_fn(|l| word(l, 1)) } else { [0; 32] };
-                narrow::write::<E>(cx.registers, instr.r[v], mask, form, &low, &high);
+        Found::Run(allocation, first) if S::E >= 4 => {
+            let n = S::E / 4 * S::V;
+            let from = &cx.memory.allocations()[allocation].words()[first..first + 32 * n];
+            for l in 0..32 {
+                let from = &from[l * n..][..n];
+                for v in 0..S::V {
+                    words[v].0[l] = from[v * (S::E / 4)].load(Relaxed);
+                    if S::E == 8 {
+                        words[v].1[l] = from[2 * v + 1].load(Relaxed);
+                    }
+                }
             }
         }
         _ => {
-            for v in 0..V {
-                let (mut low, mut high) = ([0; 32], [0; 32]);
-                for l in each_lane(mask) {
-                    let allocation = found.allocation(cx, addresses[l]);
-                    let offset = (addresses[l] - allocation.base) as usize + v * E;
-                    let words = allocation.words();
-                    low[l] = words[offset / 4].load(Relaxed) >> (8 * (offset % 4));
-                    if E == 8 {
-                        high[l] = words[offset / 4 + 1].load(Relaxed);
+            for l in each_lane(mask) {
+                let allocation = found.allocation(cx, addresses[l]);
+                let from = allocation.words();
+                for v in 0..S::V {
+                    let offset = (addresses[l] - allocation.base) as usize + v * S::E;
+                    words[v].0[l] = from[offset / 4].load(Relaxed) >> (8 * (offset % 4));
+                    if S::E == 8 {
+                        words[v].1[l] = from[offset / 4 + 1].load(Relaxed);
                     }
                 }
-                narrow::write::<E>(cx.registers, instr.r[v], mask, form, &low, &high);
             }
         }
+    }
+    for v in 0..S::V {
+        narrow::write::<S>(cx.registers, instr.r[v], mask, form, &words[v]);
     }
     Ok(())
 }
 
 #[inline(always)]
-fn store_at<const E: usize, const V: usize>(
+fn store_at<S: Shape>(
     cx: &mut Context<'_, '_>,
     mask: u32,
     instr: &Instr,
     form: Form,
     addresses: &[u64; 32],
 ) -> Result<(), Fault> {
-    let bytes = (E * V) as u32;
+    let bytes = (S::E * S::V) as u32;
     check_alignment(cx, mask, addresses, bytes)?;
     let found = locate(cx, mask, addresses, bytes)?;
-    let values: [_; V] = std::array::from_fn(|v| match instr.r[v] {
-        NONE => ([0; 32], [0; 32]),
-        r => narrow::read::<E>(cx.registers, r, form),
-    });
+    let values = shared::values::<S>(cx, instr, form);
+    let values = values.as_ref();
     let mut access = describe(form, AccessKind::Store, Space::Global, mask, bytes, addresses);
-    (access.element, access.values) = (E as u32, &values);
+    (access.element, access.values) = (S::E as u32, values);
     access.contiguous = matches!(found, Found::Run(..));
     tell(cx, &access)?;
     for l in each_lane(mask) {
@@ -137,9 +139,9 @@ fn store_at<const E: usize, const V: usize>(
                 format!("store to constant memory at {:#x}", addresses[l]),
             ));
         }
-        for v in 0..V {
-            let offset = (addresses[l] - allocation.base) as usize + v * E;
-            store_element::<E>(allocation.words(), offset, values[v].0[l], values[v].1[l]);
+        for v in 0..S::V {
+            let offset = (addresses[l] - allocation.base) as usize + v * S::E;
+            store_element(S::E, allocation.words(), offset, values[v].0[l], values[v].1[l]);
         }
     }
     Ok(())
@@ -147,16 +149,16 @@ fn store_at<const E: usize, const V: usize>(
 
 /// Stores one element; of words that it fills only in part, the other bytes stay as other threads leave them.
 #[inline(always)]
-pub fn store_element<const E: usize>(words: &[AtomicU32], offset: usize, low: u32, high: u32) {
+pub fn store_element(bytes: usize, words: &[AtomicU32], offset: usize, low: u32, high: u32) {
     let word = &words[offset / 4];
-    match E {
+    match bytes {
         8 => {
             word.store(low, Relaxed);
             words[offset / 4 + 1].store(high, Relaxed);
         }
         4 => word.store(low, Relaxed),
         _ => {
-            let (shift, bits) = (8 * (offset % 4), (1u32 << (8 * E)) - 1);
+            let (shift, bits) = (8 * (offset % 4), (1u32 << (8 * bytes)) - 1);
             // The closure never declines, so this cannot fail.
             let _ = word
                 .fetch_update(Relaxed, Relaxed, |old| Some(old & !(bits << shift) | (low & bits) << shift));
@@ -198,19 +200,13 @@ pub fn locate(
     bytes: u32,
 ) -> Result<Found, Fault> {
     let first = addresses[0];
-    if mask == FULL {
-        let mut gaps = 0;
-        for l in 0..32 {
-            gaps |= addresses[l] ^ first.wrapping_add(l as u64 * u64::from(bytes));
-        }
-        if gaps == 0
-            && let Some(i) = cx.memory.find(first, cx.warp.hint)
-        {
-            let allocation = &cx.memory.allocations()[i];
-            if allocation.contains(first, 32 * u64::from(bytes)) {
-                cx.warp.hint = i;
-                return Ok(Found::Run(i, ((first - allocation.base) / 4) as usize));
-            }
+    if in_a_row(mask, addresses, bytes)
+        && let Some(i) = cx.memory.find(first, cx.warp.hint)
+    {
+        let allocation = &cx.memory.allocations()[i];
+        if allocation.contains(first, 32 * u64::from(bytes)) {
+            cx.warp.hint = i;
+            return Ok(Found::Run(i, ((first - allocation.base) / 4) as usize));
         }
     }
     locate_apart(cx, mask, addresses, bytes)
@@ -257,4 +253,14 @@ pub fn outside_fault(cx: &Context<'_, '_>, outside: u32, addresses: &[u64; 32], 
         outside,
         format!("access of {bytes} bytes at {address:#x} out of bounds: {near}"),
     )
+}
+
+versions! {
+    /// The handler of `ld.global` and `ld.const`.
+    pub fn load<S: Shape>(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault> as WarpFn = load_body
+}
+
+versions! {
+    /// The handler of `st.global`.
+    pub fn store<S: Shape>(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault> as WarpFn = store_body
 }

@@ -1,7 +1,8 @@
 //! Lowering of loads and stores.
 
-use super::{ADDRESS, Form, global, shared, uniform};
+use super::{ADDRESS, Elements, Form, global, shared, uniform};
 use crate::{
+    isa::Isa,
     machine::{Ordering, Scope},
     ops::special,
     program::{Builder, Exec, Place, WarpFn, Width},
@@ -54,7 +55,7 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
     let signed = matches!(spelling.ty, Type::S8 | Type::S16 | Type::S32 | Type::S64);
     form = form.extended(register_bytes, signed);
     b.set_imm(form.0);
-    b.emit(Exec::Warp(handler(load, space, spelling.ty.size(), spelling.vector)?))
+    b.emit(Exec::Warp(handler(b.isa, load, space, spelling.ty.size(), spelling.vector)?))
 }
 
 /// Resolves the space of an address and puts its base at the address slot. Gives the space and the offset.
@@ -138,37 +139,52 @@ fn spell(b: &Builder<'_>, load: bool) -> Result<Spelling, String> {
     Ok(s)
 }
 
-fn handler(load: bool, space: Option<&str>, element: usize, vector: usize) -> Result<WarpFn, String> {
+fn handler(
+    isa: Isa,
+    load: bool,
+    space: Option<&str>,
+    element: usize,
+    vector: usize,
+) -> Result<WarpFn, String> {
+    // Each instruction set costs compile time: only words and vectors of words in global and shared memory get their own versions.
     macro_rules! sizes {
-        ($($run:ident)::+) => {
+        ($space:ident, $body:ident) => {
             match (element, vector) {
-                (1, 1) => $($run)::+::<1, 1>,
-                (1, 2) => $($run)::+::<1, 2>,
-                (1, 4) => $($run)::+::<1, 4>,
-                (2, 1) => $($run)::+::<2, 1>,
-                (2, 2) => $($run)::+::<2, 2>,
-                (2, 4) => $($run)::+::<2, 4>,
-                (4, 1) => $($run)::+::<4, 1>,
-                (4, 2) => $($run)::+::<4, 2>,
-                (4, 4) => $($run)::+::<4, 4>,
-                (4, 8) => $($run)::+::<4, 8>,
-                (8, 1) => $($run)::+::<8, 1>,
-                (8, 2) => $($run)::+::<8, 2>,
-                (8, 4) => $($run)::+::<8, 4>,
+                (1, 1) => $space::$body::<Elements<1, 1>>,
+                (1, 2) => $space::$body::<Elements<1, 2>>,
+                (1, 4) => $space::$body::<Elements<1, 4>>,
+                (2, 1) => $space::$body::<Elements<2, 1>>,
+                (2, 2) => $space::$body::<Elements<2, 2>>,
+                (2, 4) => $space::$body::<Elements<2, 4>>,
+                (4, 1) => $space::$body::<Elements<4, 1>>,
+                (4, 2) => $space::$body::<Elements<4, 2>>,
+                (4, 4) => $space::$body::<Elements<4, 4>>,
+                (4, 8) => $space::$body::<Elements<4, 8>>,
+                (8, 1) => $space::$body::<Elements<8, 1>>,
+                (8, 2) => $space::$body::<Elements<8, 2>>,
+                (8, 4) => $space::$body::<Elements<8, 4>>,
                 _ => return Err(format!("{vector} elements of {element} bytes")),
+            }
+        };
+        ($space:ident, $body:ident, $versions:ident) => {
+            match (element, vector) {
+                (4, 1) => $space::$versions::<Elements<4, 1>>(isa),
+                (4, 2) => $space::$versions::<Elements<4, 2>>(isa),
+                (4, 4) => $space::$versions::<Elements<4, 4>>(isa),
+                _ => sizes!($space, $body),
             }
         };
     }
     Ok(match (load, space) {
-        (true, Some("param")) => sizes!(uniform::load),
-        (true, Some("shared")) => sizes!(shared::load),
-        (true, Some("local")) => sizes!(shared::load_local),
-        (true, Some("global" | "const")) => sizes!(global::load),
-        (true, None) => sizes!(global::load_generic),
-        (false, Some("shared")) => sizes!(shared::store),
-        (false, Some("local")) => sizes!(shared::store_local),
-        (false, Some("global")) => sizes!(global::store),
-        (false, None) => sizes!(global::store_generic),
+        (true, Some("param")) => sizes!(uniform, load_body),
+        (true, Some("shared")) => sizes!(shared, load_body, load),
+        (true, Some("local")) => sizes!(shared, load_local_body),
+        (true, Some("global" | "const")) => sizes!(global, load_body, load),
+        (true, None) => sizes!(global, load_generic_body),
+        (false, Some("shared")) => sizes!(shared, store_body, store),
+        (false, Some("local")) => sizes!(shared, store_local_body),
+        (false, Some("global")) => sizes!(global, store_body, store),
+        (false, None) => sizes!(global, store_generic_body),
         (_, other) => return Err(format!("space {other:?} is not supported here")),
     })
 }

@@ -15,7 +15,7 @@ pub use lower::{lower, place_address};
 pub use shared::check_bounds;
 
 use crate::{
-    machine::{Access, AccessKind, Context, Fault, FaultKind, Ordering, Scene, WatchPlace},
+    machine::{Access, AccessKind, Context, FULL, Fault, FaultKind, Ordering, Scene, WatchPlace},
     memory::{Window, window_of},
     program::Instr,
     ptx::ast::Space,
@@ -28,11 +28,59 @@ pub const ADDRESS: usize = 8;
 #[inline(always)]
 pub fn addresses(cx: &Context<'_, '_>, instr: &Instr, form: Form) -> [u64; 32] {
     let offset = form.offset();
+    let mut addresses = [0; 32];
     if form.wide_address() {
-        cx.registers.double(instr.r[ADDRESS]).map(|a| a.wrapping_add_signed(offset))
+        let base = cx.registers.double(instr.r[ADDRESS]);
+        for l in 0..32 {
+            addresses[l] = base[l].wrapping_add_signed(offset);
+        }
     } else {
-        cx.registers.single(instr.r[ADDRESS]).map(|a| u64::from(a.wrapping_add(offset as u32)))
+        let base = cx.registers.single(instr.r[ADDRESS]);
+        for l in 0..32 {
+            addresses[l] = u64::from(base[l].wrapping_add(offset as u32));
+        }
     }
+    addresses
+}
+
+/// Sizes of the elements of a load or store, as a type: handlers are compiled for each.
+pub trait Shape: 'static {
+    /// Bytes of an element.
+    const E: usize;
+    /// Elements of a lane.
+    const V: usize;
+    /// A low and a high word of each element, all lanes.
+    type Words: AsRef<[Words]> + AsMut<[Words]>;
+    /// Zeros.
+    fn zeros() -> Self::Words;
+}
+
+/// The low and the high words of an element, all lanes.
+pub type Words = ([u32; 32], [u32; 32]);
+
+/// `V` elements of `E` bytes.
+pub struct Elements<const E: usize, const V: usize>;
+
+impl<const E: usize, const V: usize> Shape for Elements<E, V> {
+    const E: usize = E;
+    const V: usize = V;
+    type Words = [Words; V];
+
+    #[inline(always)]
+    fn zeros() -> [Words; V] {
+        [([0; 32], [0; 32]); V]
+    }
+}
+
+/// Whether all lanes take part, and the bytes of each follow those of the one before.
+#[inline(always)]
+pub fn in_a_row(mask: u32, addresses: &[u64; 32], bytes: u32) -> bool {
+    let first = addresses[0];
+    let mut gaps = 0;
+    for l in 0..32 {
+        gaps |= addresses[l] ^ first.wrapping_add(l as u64 * u64::from(bytes));
+    }
+    mask == FULL && gaps == 0
 }
 
 /// The lanes of `mask` whose value satisfies `test`.
@@ -66,6 +114,18 @@ pub fn check_alignment(
     addresses: &[u64; 32],
     bytes: u32,
 ) -> Result<(), Fault> {
+    let mut all = 0;
+    for l in 0..32 {
+        all |= addresses[l];
+    }
+    if all & u64::from(bytes - 1) == 0 {
+        return Ok(());
+    }
+    misaligned(cx, mask, addresses, bytes)
+}
+
+#[inline(never)]
+fn misaligned(cx: &Context<'_, '_>, mask: u32, addresses: &[u64; 32], bytes: u32) -> Result<(), Fault> {
     let wrong = lanes_where(mask, addresses, |a| a & u64::from(bytes - 1) != 0);
     if wrong == 0 {
         return Ok(());

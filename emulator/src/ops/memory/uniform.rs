@@ -1,30 +1,36 @@
 //! Parameters of kernels.
 
-use super::{Form, addresses, check_alignment, each_lane, narrow, shared::check_bounds};
+use super::{Form, Shape, addresses, check_alignment, each_lane, narrow, shared::check_bounds};
 use crate::{
     machine::{Context, Fault},
     program::Instr,
 };
 
-/// `ld.param` in a kernel: `V` elements of `E` bytes.
-pub fn load<const E: usize, const V: usize>(
-    cx: &mut Context<'_, '_>,
-    mask: u32,
-    instr: &Instr,
-) -> Result<(), Fault> {
+/// `ld.param` in a kernel.
+pub(super) fn load_body<S: Shape>(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault> {
     let form = Form(instr.imm);
     let addresses = addresses(cx, instr, form);
-    check_bounds(cx, mask, &addresses, (E * V) as u32, cx.launch.params.len() as u32, "the parameters")?;
-    check_alignment(cx, mask, &addresses, (E * V) as u32)?;
-    for v in 0..V {
+    let params = &cx.launch.params[..];
+    check_bounds(cx, mask, &addresses, (S::E * S::V) as u32, params.len() as u32, "the parameters")?;
+    check_alignment(cx, mask, &addresses, (S::E * S::V) as u32)?;
+    let element = |address: u64, v: usize| {
+        let mut bytes = [0; 8];
+        bytes[..S::E].copy_from_slice(&params[address as usize + v * S::E..][..S::E]);
+        let value = u64::from_le_bytes(bytes);
+        (value as u32, (value >> 32) as u32)
+    };
+    // Most often the address is a constant.
+    let first = addresses[mask.trailing_zeros() as usize];
+    let same = each_lane(mask).all(|l| addresses[l] == first);
+    for v in 0..S::V {
         let (mut low, mut high) = ([0; 32], [0; 32]);
-        for l in each_lane(mask) {
-            let mut bytes = [0; 8];
-            bytes[..E].copy_from_slice(&cx.launch.params[addresses[l] as usize + v * E..][..E]);
-            let value = u64::from_le_bytes(bytes);
-            (low[l], high[l]) = (value as u32, (value >> 32) as u32);
+        if same {
+            let (a, b) = element(first, v);
+            (low, high) = ([a; 32], [b; 32]);
+        } else {
+            each_lane(mask).for_each(|l| (low[l], high[l]) = element(addresses[l], v));
         }
-        narrow::write::<E>(cx.registers, instr.r[v], mask, form, &low, &high);
+        narrow::write::<S>(cx.registers, instr.r[v], mask, form, &(low, high));
     }
     Ok(())
 }

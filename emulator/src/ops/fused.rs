@@ -1,0 +1,33 @@
+//! Handlers of fused instructions, see `program::fuse`.
+
+use super::lanes::{op, unary};
+use crate::{
+    isa::{Isa, versions},
+    machine::Registers,
+    numeric::half,
+    program::{Instr, LaneFn},
+};
+
+op!(WidenHalf: (u32) -> f32 = |pair; shift| half::to_f32((pair >> shift) as u16));
+
+/// Widens the half at bit `imm` of the pair in `r[1]`.
+pub fn widen_half(isa: Isa) -> LaneFn {
+    unary::<WidenHalf>(isa)
+}
+
+#[inline(always)]
+fn widen_halves_body(registers: &mut Registers<'_>, mask: u32, instr: &Instr) {
+    let pair = *registers.single(instr.r[1]);
+    let (mut low, mut high) = ([0; 32], [0; 32]);
+    for l in 0..32 {
+        low[l] = half::to_f32(pair[l] as u16).to_bits();
+        high[l] = half::to_f32((pair[l] >> 16) as u16).to_bits();
+    }
+    registers.write_single(instr.r[0], mask, &low);
+    registers.write_single(instr.r[2], mask, &high);
+}
+
+versions! {
+    /// Widens both halves of the pair in `r[1]`, to `r[0]` and `r[2]`.
+    pub fn widen_halves<>(registers: &mut Registers<'_>, mask: u32, instr: &Instr) -> () as LaneFn = widen_halves_body
+}
