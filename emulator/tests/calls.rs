@@ -99,7 +99,7 @@ fn each_lane_calls_the_function_that_it_points_to() {
     let x = random(4, 32);
     let y = Lab::new(lines).module(THREE).run(&x, 64);
     for l in 0..32 {
-        let expected = match u64::from(x[l]) * 3 >> 32 {
+        let expected = match (u64::from(x[l]) * 3) >> 32 {
             0 => x[l].wrapping_add(7),
             1 => x[l].wrapping_mul(3),
             _ => x[l].wrapping_neg(),

@@ -241,3 +241,25 @@ red.relaxed.gpu.global.add.u32 [%rd1], 1;";
     clean(1, 64, body);
     caught_with(RACES, 2, 64, body, "race, ");
 }
+
+#[test]
+fn a_strong_write_that_was_read_strongly_is_ordered_before_what_follows_the_read() {
+    // Each block takes a ticket; the last one resets the counter by a plain store, which is ordered after all tickets that its own
+    // operation saw.
+    let body = "setp.ge.u32 %p1, %r2, 1;
+@%p1 bra done;
+atom.global.add.u32 %r8, [%rd2], 1;
+add.s32 %r9, %r8, 1;
+setp.ge.u32 %p2, %r9, %r1;
+@!%p2 bra done;
+st.global.u32 [%rd2], 0;
+done:";
+    clean(4, 32, body);
+    // The first one may not: others come after it.
+    let first =
+        body.replace("setp.ge.u32 %p2, %r9, %r1;", "setp.ge.u32 %p2, %r8, 1;").replace("@!%p2", "@%p2");
+    caught_with(RACES, 4, 32, &first, "race, ");
+    // Nor does it order anything else that the other blocks did.
+    let more = body.replace("atom.global", "st.global.u32 [%rd1], %r2;\natom.global");
+    caught_with(RACES, 4, 32, &more, "race, ");
+}

@@ -354,7 +354,7 @@ struct Global<'a> {
 
 impl Global<'_> {
     fn access(&mut self, access: &Access<'_>, new: &Member, known: &Known<'_>) -> Result<(), Conflict> {
-        let writes = matches!(new.class, Class::Write | Class::StrongWrite(_));
+        let writes = new.class.writes();
         each_place(access, |mask, address, bytes| {
             let number = address / PAGE;
             let page = self.pages.get(number);
@@ -420,7 +420,7 @@ fn class(access: &Access<'_>) -> Class {
         AccessKind::Load | AccessKind::CopyRead => Class::StrongRead(block),
         AccessKind::Store | AccessKind::CopyWrite if weak => Class::Write,
         AccessKind::Store | AccessKind::CopyWrite => Class::StrongWrite(block),
-        AccessKind::Atomic(_) => Class::StrongWrite(block && !weak),
+        AccessKind::Atomic(_) => Class::Atomic(block && !weak),
     }
 }
 

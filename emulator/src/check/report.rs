@@ -132,6 +132,8 @@ fn class(class: Class) -> &'static str {
         Class::StrongRead(false) => "the strong load",
         Class::StrongWrite(true) => "the block-wide strong write",
         Class::StrongWrite(false) => "the strong write",
+        Class::Atomic(true) => "the block-wide atomic operation",
+        Class::Atomic(false) => "the atomic operation",
     }
 }
 

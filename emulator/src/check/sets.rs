@@ -1,7 +1,8 @@
 //! Sets of accesses to one place since it was last written plainly.
 //!
 //! Sets are lists with shared tails, and what an access does to a set is remembered: data that a thousand warps read in the same way
-//! costs one list, and one look-up a read. An access leaves out of the set what happened before it, where whatever would race
+//! costs one list, and one look-up a read. The latest access is the first of its list. A strong write that a strong read saw comes
+//! before whatever that read comes before, though nothing was released (observation order in the PTX ISA). An access leaves out of the set what happened before it, where whatever would race
 //! with that would race with the access as well.
 
 use std::{
@@ -18,21 +19,29 @@ pub enum Class {
     Write,
     /// A strong (relaxed, volatile, acquiring) read; within the block only, if `true`.
     StrongRead(bool),
-    /// A strong write or an atomic operation; within the block only, if `true`.
+    /// A strong write; within the block only, if `true`.
     StrongWrite(bool),
+    /// An atomic operation: a strong read and write; within the block only, if `true`.
+    Atomic(bool),
 }
 
 impl Class {
-    fn writes(self) -> bool {
-        matches!(self, Class::Write | Class::StrongWrite(_))
+    /// Whether it writes.
+    pub fn writes(self) -> bool {
+        matches!(self, Class::Write | Class::StrongWrite(_) | Class::Atomic(_))
     }
 
     /// Whether it is strong, and if so, whether for the block only.
     fn strong(self) -> Option<bool> {
         match self {
-            Class::StrongRead(block) | Class::StrongWrite(block) => Some(block),
+            Class::StrongRead(block) | Class::StrongWrite(block) | Class::Atomic(block) => Some(block),
             Class::Read | Class::Write => None,
         }
+    }
+
+    /// Whether it reads strongly: it sees the strong writes before it.
+    fn observes(self) -> bool {
+        matches!(self, Class::StrongRead(_) | Class::Atomic(_))
     }
 
     /// Whether two accesses that nothing orders are a race.
@@ -48,12 +57,14 @@ impl Class {
 
     /// Whether every access that could race with `other`, which happened before this, could race with this.
     fn stands_for(self, other: Class, same_block: bool) -> bool {
+        let alike = |a: bool, b: bool| a == b && (same_block || !a);
         match (self, other) {
             (Class::Read, Class::Read | Class::StrongRead(_)) => true,
-            (Class::StrongRead(a) | Class::StrongWrite(a), Class::StrongRead(b)) => {
-                a == b && (same_block || !a)
+            (Class::StrongRead(a) | Class::StrongWrite(a) | Class::Atomic(a), Class::StrongRead(b)) => {
+                alike(a, b)
             }
-            (Class::StrongWrite(a), Class::StrongWrite(b)) => a == b && (same_block || !a),
+            (Class::StrongWrite(a), Class::StrongWrite(b)) => alike(a, b),
+            (Class::Atomic(a), Class::StrongWrite(b) | Class::Atomic(b)) => alike(a, b),
             _ => false,
         }
     }
@@ -125,34 +136,38 @@ impl Sets {
 
     fn find_after(&mut self, set: u32, new: &Member, relations: &impl Relations) -> Result<u32, Member> {
         let mut kept = Vec::new();
-        let (mut at, mut all) = (set, true);
+        let (mut at, mut all, mut written) = (set, true, false);
+        // Whether somebody read strongly what lies further down, and the new access knows of that.
+        let mut observed = false;
         while let Some(&Node { member, rest }) = self.nodes.get((at as usize).wrapping_sub(1)) {
             at = rest;
             let same_block = relations.same_block(member.warp, new.warp);
             let same = member.warp == new.warp && member.epoch == new.epoch && member.class == new.class;
-            if same && member.mask & new.mask == new.mask && new.class != Class::Write {
+            if same && !written && member.mask & new.mask == new.mask {
                 return Ok(set);
             }
             let conflict = new.class.conflicts(member.class, same_block);
             let may_go = new.class.stands_for(member.class, same_block);
-            if !conflict && !may_go {
-                kept.push(member);
-            } else if relations.ordered(&member, new) {
-                all &= !may_go;
-                if !may_go {
-                    kept.push(member);
-                }
-            } else if conflict {
+            let ordered = (conflict || may_go || member.class.observes()) && relations.ordered(&member, new);
+            let seen = member.class.strong().is_some() && member.class.writes();
+            if conflict && !ordered && !(observed && seen) {
                 return Err(member);
+            }
+            // What an atomic operation saw comes before whatever it comes before itself.
+            if may_go && (ordered || (seen && matches!(new.class, Class::Atomic(_)))) {
+                all = false;
             } else {
                 kept.push(member);
             }
+            observed |= ordered && member.class.observes();
+            written |= member.class.writes();
         }
         if new.class == Class::Write {
             return Ok(EMPTY);
         }
         // Whatever could race with the new access will race with the last one, which nobody can come to know of.
-        let stands = |top: &Member| relations.closed(top.warp) && top.class.stands_for(new.class, false);
+        let both_read = |top: &Member| top.class == Class::Read && new.class == Class::Read;
+        let stands = |top: &Member| both_read(top) && relations.closed(top.warp);
         if self.top(set).is_some_and(stands) {
             return Ok(set);
         }

@@ -34,7 +34,7 @@ impl Cell {
                 (self.warp, self.epoch, self.pc) = (new.warp, new.epoch, new.pc);
                 (self.lane, self.written) = (new.mask.trailing_zeros() as u8, true);
             }
-            Class::StrongWrite(_) => self.written = true,
+            Class::StrongWrite(_) | Class::Atomic(_) => self.written = true,
             Class::Read | Class::StrongRead(_) => {}
         }
         Ok(())
@@ -121,7 +121,7 @@ impl Shadow<'_> {
         for (i, part) in parts.iter_mut().enumerate().skip(offset % 4).take(bytes) {
             part.touch(self.sets, new, relations).map_err(|m| (m, offset / 4 * 4 + i))?;
         }
-        let writes = matches!(new.class, Class::Write | Class::StrongWrite(_));
+        let writes = new.class.writes();
         cell.written |= writes;
         if bytes == 4 && new.class == Class::Write {
             self.splits.unite(cell);

@@ -1,7 +1,7 @@
 //! A block: its warps, its shared memory and its barriers.
 
-use super::{Launch, barrier::Barriers, warp::Warp};
-use crate::program::Program;
+use super::{Launch, Settings, barrier::Barriers, warp::Warp};
+use crate::{ops::memory::Late, program::Program};
 
 /// What the warps of a block share.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub struct BlockInfo {
     pub cluster_arrived: bool,
     /// `mbarrier` objects and what else copies need.
     pub transfers: crate::ops::Transfers,
+    /// Stores that other blocks do not see yet.
+    pub late: Option<Box<Late>>,
 }
 
 /// A block that is resident.
@@ -36,7 +38,7 @@ pub struct Block {
 
 impl Block {
     /// The block of this number, at the start of the launch.
-    pub fn new(launch: &Launch, program: &Program, number: u32, sms: u32) -> Block {
+    pub fn new(launch: &Launch, program: &Program, number: u32, settings: &Settings) -> Block {
         let kernel = &program.functions[launch.kernel];
         let [gx, gy, _] = launch.grid;
         let index = [number % gx, number / gx % gy, number / gx / gy];
@@ -49,12 +51,13 @@ impl Block {
         let info = BlockInfo {
             index,
             number,
-            sm: number % sms,
+            sm: number % settings.device.multiprocessors,
             shared: vec![0; bytes.div_ceil(4) as usize],
             shared_bytes: bytes,
             barriers: Barriers::new(threads),
             cluster_arrived: false,
             transfers: Default::default(),
+            late: settings.weak.map(|seed| Box::new(Late::new(seed ^ u64::from(number) << 32))),
         };
         Block { info, warps: warps.collect(), turn: 0 }
     }

@@ -35,6 +35,9 @@ pub struct Context<'a, 'r> {
 impl Context<'_, '_> {
     /// Tells the watchers of an event.
     pub fn event(&mut self, event: &Event) -> Result<(), Fault> {
+        if let (Event::Fence { .. }, Some(late)) = (event, &mut self.block.late) {
+            late.show_all(self.memory);
+        }
         let place = Place { block: self.block.number, warp: self.warp.index, pc: self.pc };
         let scene = Scene {
             place,

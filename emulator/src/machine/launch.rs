@@ -26,6 +26,8 @@ pub struct Settings {
     pub patience: u64,
     /// Whether the checks are on that only a checked run asks for, such as copies that nobody waits for.
     pub strict: bool,
+    /// Other blocks see weak stores late, by chance from this seed, as the memory model allows.
+    pub weak: Option<u64>,
 }
 
 impl Settings {
@@ -39,6 +41,7 @@ impl Settings {
             jitter: None,
             patience: 400_000_000,
             strict: false,
+            weak: None,
         }
     }
 }

@@ -180,7 +180,7 @@ impl<'a> Queue<'a> {
     }
 
     fn start(&mut self, world: World<'_>, watch: &mut Watch, number: u32) -> Result<Block, Fault> {
-        let block = Block::new(world.launch, world.program, number, world.settings.device.multiprocessors);
+        let block = Block::new(world.launch, world.program, number, world.settings);
         let scene = world.scene(block.info.number, 0, 0);
         watch.event(&scene, &Event::BlockStart { shared_bytes: block.info.shared_bytes })?;
         Ok(block)
@@ -216,6 +216,9 @@ impl<'a> Queue<'a> {
             }
         }
         if block.done() {
+            if let Some(late) = &mut block.info.late {
+                late.show_all(world.memory);
+            }
             let stores = crate::ops::finish(world.settings, world.program, world.launch, &mut block.info)?;
             if !stores.is_empty() {
                 self.grid.stores().extend(stores);

@@ -1,12 +1,12 @@
 //! Global, constant and generic memory.
 
 use super::{
-    Form, Shape, addresses, by_window, check_alignment, describe, each_lane, in_a_row, lanes_where, narrow,
-    shared, tell,
+    Form, Shape, addresses, by_window, check_alignment, describe, each_lane, in_a_row, lanes_where, late,
+    narrow, shared, tell,
 };
 use crate::{
     isa::versions,
-    machine::{AccessKind, Context, Fault, FaultKind},
+    machine::{AccessKind, Context, Fault, FaultKind, Ordering as MemoryOrdering},
     memory::{Allocation, Kind, Miss},
     program::{Instr, WarpFn},
     ptx::ast::Space,
@@ -131,14 +131,19 @@ fn store_at<S: Shape>(
     access.contiguous = matches!(found, Found::Run(..));
     tell(cx, &access)?;
     for l in each_lane(mask) {
-        let allocation = found.allocation(cx, addresses[l]);
-        if allocation.kind == Kind::Constant {
+        if found.allocation(cx, addresses[l]).kind == Kind::Constant {
             return Err(cx.fault(
                 FaultKind::IllegalAddress,
                 1 << l,
                 format!("store to constant memory at {:#x}", addresses[l]),
             ));
         }
+    }
+    if form.ordering() == MemoryOrdering::Weak && late::keep(cx, S::E, mask, addresses, values) {
+        return Ok(());
+    }
+    for l in each_lane(mask) {
+        let allocation = found.allocation(cx, addresses[l]);
         for v in 0..S::V {
             let offset = (addresses[l] - allocation.base) as usize + v * S::E;
             store_element(S::E, allocation.words(), offset, values[v].0[l], values[v].1[l]);

@@ -4,6 +4,7 @@
 
 mod form;
 mod global;
+mod late;
 mod lower;
 mod narrow;
 mod shared;
@@ -11,6 +12,7 @@ mod uniform;
 
 pub use form::Form;
 pub use global::{Found, locate, outside_fault, store_element};
+pub use late::Late;
 pub use lower::{lower, place_address};
 pub use shared::check_bounds;
 
@@ -141,6 +143,9 @@ fn misaligned(cx: &Context<'_, '_>, mask: u32, addresses: &[u64; 32], bytes: u32
 /// Tells the watchers of an access.
 #[inline(always)]
 pub fn tell(cx: &mut Context<'_, '_>, access: &Access<'_>) -> Result<(), Fault> {
+    if let Some(late) = &mut cx.block.late {
+        late.before(cx.memory, access);
+    }
     let place = WatchPlace { block: cx.block.number, warp: cx.warp.index, pc: cx.pc };
     let scene = Scene { place, frame: cx.frame, program: cx.program, launch: cx.launch, memory: cx.memory };
     cx.watch.access(&scene, access)
