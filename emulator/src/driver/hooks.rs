@@ -53,6 +53,8 @@ impl Hooks {
         mut watch: Watch,
         outcome: &Result<(), Fault>,
     ) {
+        print(&mut std::io::stdout(), &mut watch.output);
+        print(&mut std::io::stderr(), &mut watch.errors);
         if let Some(counters) = watch.counters.take() {
             self.report.records.push(counters.finish(&kernel.program, &kernel.launch));
         }
@@ -80,7 +82,7 @@ impl Hooks {
                 eprintln!("cuda-emulator: cannot write the counters to {file}: {error}");
             }
         }
-        self.report.exit_code().filter(|_| options.report)
+        self.report.exit_code().filter(|_| options.report || options.check.is_some())
     }
 
     /// A call fails: kept for `cuda_emulator_last_error`.
@@ -107,4 +109,10 @@ impl Hooks {
     pub fn last_error(&self) -> Option<&str> {
         self.last_error.as_deref()
     }
+}
+
+/// Writes what kernels printed, and forgets it. A stream that is closed loses it, as it would what the host prints.
+fn print(to: &mut impl std::io::Write, text: &mut Vec<u8>) {
+    let _ = to.write_all(text).and_then(|()| to.flush());
+    text.clear();
 }

@@ -13,6 +13,10 @@ pub struct Options {
     pub arch: u32,
     /// Seed of the order of warps, blocks, streams and graph nodes: `CUDA_EMULATOR_SEED`. Without it the order is fixed.
     pub seed: Option<u64>,
+    /// Random orders that each launch runs under, from the seed on, with its results compared: `CUDA_EMULATOR_SCHEDULES`.
+    pub schedules: Option<u64>,
+    /// Stores that are not ordered may be seen late, as this seed says: `CUDA_EMULATOR_WEAK`.
+    pub weak: Option<u64>,
     /// Checks: `CUDA_EMULATOR_CHECK` (1; the checks interpret other values).
     pub check: Option<String>,
     /// Counters: `CUDA_EMULATOR_COUNTERS` (the file to write; `-` for standard error).
@@ -60,6 +64,8 @@ impl Options {
         Ok(Options {
             arch: number("arch")?.unwrap_or(90) as u32,
             seed: number("seed")?,
+            schedules: number("schedules")?.filter(|&k| k > 0),
+            weak: number("weak")?,
             check: switch("check"),
             counters: switch("counters"),
             threads: number("threads")?.unwrap_or(1).clamp(1, 1024) as usize,
@@ -86,6 +92,7 @@ impl Options {
         settings.order = self.seed.map_or(Order::InOrder, Order::Random);
         settings.threads = self.threads;
         settings.jitter = self.jitter;
+        settings.weak = self.weak;
         settings.patience = self.patience.unwrap_or(settings.patience);
         Ok(settings)
     }

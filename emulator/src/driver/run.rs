@@ -235,7 +235,14 @@ fn call_host(d: &mut Locked, call: HostCall) {
 impl Driver {
     fn launch_now(&mut self, kernel: &KernelWork) -> Result<()> {
         self.machine.watch = self.hooks.watch_for(&self.options, kernel);
-        let outcome = self.machine.launch(&kernel.program, &kernel.launch);
+        let outcome = match self.options.schedules {
+            None => self.machine.launch(&kernel.program, &kernel.launch),
+            Some(k) => {
+                let first = self.options.seed.unwrap_or(0);
+                let seeds: Vec<u64> = (0..k).map(|i| first.wrapping_add(i)).collect();
+                self.machine.launch_repeatedly(&kernel.program, &kernel.launch, &seeds)
+            }
+        };
         let watch = std::mem::take(&mut self.machine.watch);
         self.hooks.after_launch(&self.options, kernel, watch, &outcome);
         outcome.map_err(|fault| code_of(&fault).because(fault.to_string()))

@@ -16,11 +16,15 @@ impl Machine {
         let order = self.settings.order;
         let before = self.contents();
         let mut first: Option<(u64, Vec<Vec<u32>>)> = None;
-        let mut outcome = Ok(());
+        let (mut outcome, mut printed) = (Ok(()), 0);
         for &seed in seeds {
             self.restore(&before);
             self.settings.order = Order::Random(seed);
             outcome = self.launch(program, launch);
+            if first.is_some() {
+                self.watch.output.truncate(printed);
+            }
+            printed = self.watch.output.len();
             if outcome.is_ok() {
                 let after = self.contents();
                 match &first {
