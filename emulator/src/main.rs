@@ -108,20 +108,20 @@ fn replace(mut command: Command, _: &OsString) -> io::Result<ExitCode> {
     Ok(ExitCode::from(command.status()?.code().unwrap_or(1) as u8))
 }
 
-/// A folder that holds the emulator under the names that programs look for: `libcuda.so.1` and `libcuda.so`. It stands beside this
-/// program, where cargo puts the library.
+/// A folder that holds the emulator under the names that programs look for: `libcuda.so.1` and `libcuda.so`. The library stands where
+/// cargo puts it: beside this program, and in `deps` first.
 fn driver_folder() -> io::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let beside = program.parent().ok_or_else(|| io::Error::other("this program is in no folder"))?;
-    let library = beside.join("libcuda_emulator.so");
-    if !library.is_file() {
-        let message = format!("{} is missing: it is built together with this program", library.display());
-        return Err(io::Error::new(io::ErrorKind::NotFound, message));
-    }
+    let places = [beside.join("deps"), beside.to_path_buf()].map(|folder| folder.join("libcuda_emulator.so"));
+    let library = places.iter().find(|p| p.is_file()).ok_or_else(|| {
+        let message = format!("{} is missing: it is built together with this program", places[1].display());
+        io::Error::new(io::ErrorKind::NotFound, message)
+    })?;
     let folder = beside.join("cuda-emulator-driver");
     std::fs::create_dir_all(&folder)?;
     for name in ["libcuda.so.1", "libcuda.so"] {
-        link(&library, &folder.join(name))?;
+        link(library, &folder.join(name))?;
     }
     Ok(folder)
 }

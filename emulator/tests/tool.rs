@@ -52,7 +52,7 @@ fn child_adds_too_much() {
 #[test]
 fn the_tool_runs_a_program_and_passes_its_exit_code_on() {
     for options in
-        [&["--arch", "75"][..], &["--check", "--seed", "3"], &["--schedules", "4"], &["--threads", "2"]]
+        [&["--arch", "80"][..], &["--check", "--seed", "3"], &["--schedules", "4"], &["--threads", "2"]]
     {
         let output = tool(options, "child_adds");
         assert_eq!(output.status.code(), Some(0), "{options:?}: {}", text(&output));

@@ -1,14 +1,18 @@
 //! Aligned barriers (`bar.sync`, `barrier.sync.aligned`), which all lanes of a warp must run together. Hardware lets lanes arrive one by
-//! one, and counts lanes that leave as arrived; programs that rely on it are undefined. Tests: `tests/check_barriers.rs`.
+//! one, and counts lanes that leave as arrived; programs that rely on it are undefined. Tests: `tests/check_waits.rs`.
 
 use super::report;
-use crate::machine::{Access, BarrierForm, Event, Fault, FaultKind, Observer, Scene};
+use crate::{
+    machine::{Access, BarrierForm, Event, Fault, FaultKind, Observer, Scene, Step},
+    program::{Control, Exec},
+};
 use std::collections::HashMap;
 
 /// Lanes of a warp at an aligned barrier.
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
-    id: u32,
+    /// The barrier, once they have arrived.
+    id: Option<u32>,
     pc: u32,
     mask: u32,
     /// Other lanes of the warp that have accessed memory since.
@@ -22,7 +26,32 @@ pub struct Convergence {
     waiting: HashMap<(u32, u32), Waiting>,
 }
 
+impl Convergence {
+    /// Lanes are at an aligned barrier: those of one warp must all be at the same.
+    fn reach(&mut self, scene: &Scene<'_>, mask: u32) -> Result<&mut Waiting, Fault> {
+        let pc = scene.place.pc;
+        let fresh = Waiting { id: None, pc, mask, worked: 0 };
+        let w = self.waiting.entry((scene.place.block, scene.place.warp)).or_insert(fresh);
+        if w.pc != pc {
+            return Err(apart(scene, w, mask));
+        }
+        w.mask |= mask;
+        w.worked &= !mask;
+        Ok(w)
+    }
+}
+
 impl Observer for Convergence {
+    fn instruction(&mut self, scene: &Scene<'_>, step: &Step<'_, '_>) -> Result<(), Fault> {
+        if step.mask != 0 && matches!(step.instr.exec, Exec::Control(Control::Barrier)) {
+            let form = BarrierForm::decode(step.instr.flags);
+            if form.aligned && !form.arrive {
+                self.reach(scene, step.mask)?;
+            }
+        }
+        Ok(())
+    }
+
     fn access(&mut self, scene: &Scene<'_>, access: &Access<'_>) -> Result<(), Fault> {
         if !self.waiting.is_empty()
             && let Some(w) = self.waiting.get_mut(&(scene.place.block, scene.place.warp))
@@ -43,19 +72,10 @@ impl Observer for Convergence {
                 if aligned != Some(true) {
                     return Ok(());
                 }
-                match self.waiting.get_mut(&key) {
-                    Some(w) if w.pc != pc => return Err(apart(scene, w, mask)),
-                    Some(w) => {
-                        w.mask |= mask;
-                        w.worked &= !mask;
-                    }
-                    None => {
-                        self.waiting.insert(key, Waiting { id, pc, mask, worked: 0 });
-                    }
-                }
+                self.reach(scene, mask)?.id = Some(id);
             }
             Event::BarrierComplete { id } => {
-                self.waiting.retain(|&(block, _), w| block != scene.place.block || w.id != id);
+                self.waiting.retain(|&(block, _), w| block != scene.place.block || w.id != Some(id));
             }
             Event::Exit { mask } => {
                 if let Some(w) = self.waiting.get(&key).filter(|w| w.worked & mask != 0) {
