@@ -33,6 +33,7 @@ pub struct Counters {
     writes: Memory,
     atomics: Memory,
     shared: SharedMemory,
+    patterns: [shared::Pattern; shared::PATTERNS],
     read_bytes: Distinct,
     written_bytes: Distinct,
     barriers: u64,
@@ -87,7 +88,9 @@ impl Counters {
                 self.written_bytes.add(access);
             }
             (Space::Global, AccessKind::Atomic(_)) => self.atomic(block, access),
-            (Space::Shared, AccessKind::Load | AccessKind::Store) => self.shared.request(access),
+            (Space::Shared, AccessKind::Load | AccessKind::Store) => {
+                self.shared.request(access, &mut self.patterns)
+            }
             (Space::Shared, AccessKind::Atomic(_)) => self.shared.atomic(access),
             _ => {}
         }

@@ -4,7 +4,7 @@ use super::lanes::{op, unary};
 use crate::{
     isa::{Isa, versions},
     machine::Registers,
-    numeric::half,
+    numeric::{Round, half, single},
     program::{Instr, LaneFn},
 };
 
@@ -30,4 +30,22 @@ fn widen_halves_body(registers: &mut Registers<'_>, mask: u32, instr: &Instr) {
 versions! {
     /// Widens both halves of the pair in `r[1]`, to `r[0]` and `r[2]`.
     pub fn widen_halves<>(registers: &mut Registers<'_>, mask: u32, instr: &Instr) -> () as LaneFn = widen_halves_body
+}
+
+#[inline(always)]
+fn dot_halves_body(registers: &mut Registers<'_>, mask: u32, instr: &Instr) {
+    let (pair, addend) = (registers.single(instr.r[1]), registers.single(instr.r[4]));
+    let (x, y) = (registers.single(instr.r[2]), registers.single(instr.r[3]));
+    let mut sum = [0; 32];
+    for l in 0..32 {
+        let (x, y, addend) = (f32::from_bits(x[l]), f32::from_bits(y[l]), f32::from_bits(addend[l]));
+        let low = single::fma(half::to_f32(pair[l] as u16), x, addend, Round::Rn);
+        sum[l] = single::fma(half::to_f32((pair[l] >> 16) as u16), y, low, Round::Rn).to_bits();
+    }
+    registers.write_single(instr.r[0], mask, &sum);
+}
+
+versions! {
+    /// `r[0] = r[4] + low * r[2] + high * r[3]` for the halves of the pair in `r[1]`, rounded twice.
+    pub fn dot_halves<>(registers: &mut Registers<'_>, mask: u32, instr: &Instr) -> () as LaneFn = dot_halves_body
 }

@@ -34,7 +34,7 @@ pub mod print;
 mod special;
 
 pub use copy::{Copies, Store, Transfers, deliver, finish, leave};
-pub use fused::{widen_half, widen_halves};
+pub use fused::{dot_halves, widen_half, widen_halves};
 pub use special::read as special_register;
 
 use crate::program::Builder;

@@ -1,10 +1,11 @@
 //! Replaces runs of instructions that compilers emit together by one that does the same.
 //!
 //! `__half22float2` becomes four instructions of PTX: two that take a pair of halves apart, each of which keeps one, and two that widen
-//! these. In the inner loop of an fp16 GEMV that is two thirds of all instructions; here it is one. Intermediate values
-//! must have no other reader, and no branch may lead into the run.
+//! these. In the inner loop of an fp16 GEMV that is two thirds of all instructions; here it is one. Where each half is then multiplied and
+//! added to the same sum, the six are one (see `program::dot`). Intermediate values must have no other reader, and no branch
+//! may lead into the run.
 
-use super::{Access, Exec, LaneFn, NONE, Use, lower::Draft};
+use super::{Access, Exec, LaneFn, NONE, Use, dot, lower::Draft};
 use crate::{isa::Isa, ops, ptx::ast};
 
 /// What an instruction may be fused as.
@@ -19,6 +20,10 @@ pub enum Idiom {
     Widen,
     /// Takes a half at a bit of a pair and widens it.
     WidenPart,
+    /// Takes both halves of a pair and widens them.
+    WidenPair,
+    /// `fma.rn.f32`.
+    Fma,
 }
 
 impl Idiom {
@@ -28,6 +33,7 @@ impl Idiom {
         match (source.opcode.as_str(), &modifiers[..], source.operands.first()) {
             ("mov", ["b32"], Some(ast::Operand::Vector(parts))) if parts.len() == 2 => Idiom::Unpack,
             ("cvt", ["f32", "f16"], _) => Idiom::Widen,
+            ("fma", ["rn", "f32"], _) => Idiom::Fma,
             _ => Idiom::None,
         }
     }
@@ -55,6 +61,13 @@ pub(super) fn fuse(
             removed[pair[1]] = true;
         }
     }
+    dot::fuse(drafts, &mut removed, targets, &counts, isa);
+    remove(drafts, starts, &removed);
+}
+
+/// Drops the instructions that others stand for, and moves what points at instructions.
+fn remove(drafts: &mut Vec<Draft>, starts: &mut [u32], removed: &[bool]) {
+    let kept = removed.iter().filter(|&&gone| !gone).count() as u32;
     let mut before = 0;
     let place: Vec<u32> = removed
         .iter()
@@ -62,7 +75,7 @@ pub(super) fn fuse(
             before += u32::from(!gone);
             before - u32::from(!gone)
         })
-        .chain([kept.len() as u32])
+        .chain([kept])
         .collect();
     starts.iter_mut().for_each(|s| *s = place.get(*s as usize).copied().unwrap_or(before).min(before));
     let mut gone = removed.iter();
@@ -70,12 +83,17 @@ pub(super) fn fuse(
 }
 
 /// How often each register is read and written in a function.
-struct Counts {
+pub(super) struct Counts {
     reads: Vec<u32>,
     writes: Vec<u32>,
 }
 
 impl Counts {
+    /// Whether a register is written once and read once: a value between two instructions.
+    pub(super) fn between(&self, register: u32) -> bool {
+        (self.reads[register as usize], self.writes[register as usize]) == (1, 1)
+    }
+
     fn of(drafts: &[Draft], registers: usize) -> Counts {
         let mut counts = Counts { reads: vec![0; registers], writes: vec![0; registers] };
         for u in drafts.iter().flat_map(|d| &d.uses) {
@@ -118,8 +136,7 @@ fn widen_part(drafts: &mut [Draft], i: usize, counts: &Counts, isa: Isa) -> bool
         return false;
     }
     let (Some((pair, half)), Some((source, d))) = (ends(first), ends(second)) else { return false };
-    let t = half.register as usize;
-    if source.register != half.register || counts.reads[t] != 1 || counts.writes[t] != 1 {
+    if source.register != half.register || !counts.between(half.register) {
         return false;
     }
     let parts = first.parts.clone();
@@ -141,7 +158,7 @@ fn widen_pair(drafts: &mut [Draft], i: usize, j: usize, isa: Isa) -> bool {
     }
     let parts = second.parts.clone();
     become_widening(&mut drafts[i], parts, pair, &[(0, low), (2, high)], ops::widen_halves(isa));
-    drafts[i].idiom = Idiom::None;
+    drafts[i].idiom = Idiom::WidenPair;
     true
 }
 

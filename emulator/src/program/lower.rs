@@ -76,6 +76,7 @@ pub struct FunctionScope {
 }
 
 /// An instruction whose registers are not allocated yet.
+#[derive(Clone)]
 pub(super) struct Draft {
     pub instr: Instr,
     pub uses: Vec<Use>,

@@ -6,6 +6,7 @@
 
 mod allocate;
 mod builder;
+mod dot;
 mod fuse;
 mod instr;
 mod layout;

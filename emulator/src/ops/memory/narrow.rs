@@ -31,7 +31,13 @@ pub fn write<S: Shape>(registers: &mut Registers<'_>, r: u16, mask: u32, form: F
     let keep = if form.register_bytes() == 2 { 0xFFFF } else { u32::MAX };
     match form.register_bytes() {
         8 => registers.write_double(r, mask, &wide),
-        _ => registers.write_single(r, mask, &wide.map(|v| v as u32 & keep)),
+        _ => {
+            let mut single = [0; 32];
+            for l in 0..32 {
+                single[l] = wide[l] as u32 & keep;
+            }
+            registers.write_single(r, mask, &single)
+        }
     }
 }
 

@@ -105,27 +105,35 @@ pub(super) fn load_at<S: Shape>(
     let shared = &cx.block.shared[..];
     let mut words = S::zeros();
     let words = words.as_mut();
-    let mut lane = |l: usize| {
-        let offset = addresses[l] as usize;
-        if S::E >= 4 {
-            let from = &shared[offset / 4..][..S::E / 4 * S::V];
-            for v in 0..S::V {
-                words[v].0[l] = from[v * (S::E / 4)];
-                if S::E == 8 {
-                    words[v].1[l] = from[2 * v + 1];
+    // A macro and not a closure: it must be inlined to be compiled for the instruction set of the handler.
+    macro_rules! lane {
+        ($l:ident) => {{
+            let l: usize = $l;
+            let offset = addresses[l] as usize;
+            if S::E >= 4 {
+                let from = &shared[offset / 4..][..S::E / 4 * S::V];
+                for v in 0..S::V {
+                    words[v].0[l] = from[v * (S::E / 4)];
+                    if S::E == 8 {
+                        words[v].1[l] = from[2 * v + 1];
+                    }
+                }
+            } else {
+                for v in 0..S::V {
+                    let offset = offset + v * S::E;
+                    words[v].0[l] = shared[offset / 4] >> (8 * (offset % 4));
                 }
             }
-        } else {
-            for v in 0..S::V {
-                let offset = offset + v * S::E;
-                words[v].0[l] = shared[offset / 4] >> (8 * (offset % 4));
-            }
-        }
-    };
+        }};
+    }
     if mask == FULL {
-        (0..32).for_each(&mut lane);
+        for l in 0..32 {
+            lane!(l);
+        }
     } else {
-        each_lane(mask).for_each(&mut lane);
+        for l in each_lane(mask) {
+            lane!(l);
+        }
     }
     for v in 0..S::V {
         narrow::write::<S>(cx.registers, instr.r[v], mask, form, &words[v]);
