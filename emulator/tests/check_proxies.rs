@@ -65,6 +65,32 @@ fn a_copy_of_what_was_written_without_a_fence_is_a_finding() {
 }
 
 #[test]
+fn writing_what_a_copy_under_way_may_still_read_is_a_finding() {
+    let body = |wait: &str, after: &str| {
+        STORE
+            .replace("AFTER", "fence.proxy.async;")
+            .replace("BEFORE", "")
+            .replace("cp.async.bulk.wait_group 0;", "")
+            + &format!("{wait} bar.sync 0; {after} bar.sync 0; cp.async.bulk.wait_group 0;")
+    };
+    // The same values again: it is not for the result that this is wrong.
+    let store = "st.shared.u32 [%r2], %t;";
+    for order in ORDERS {
+        for (wait, after) in [
+            ("", store),
+            ("cp.async.bulk.wait_group.read 1;", store),
+            ("", "@!%p0 cp.async.ca.shared.global [tile], [%in], 4; cp.async.wait_all;"),
+        ] {
+            let fault = watched(order).run(&body(wait, after), &[0], 64).expect_err("it may still be read");
+            assert_eq!(fault.kind, FaultKind::Finding, "{fault}");
+            assert!(fault.message.contains("which a bulk copy under way may still read"), "{fault}");
+        }
+        let out = watched(order).run(&body("cp.async.bulk.wait_group.read 0;", store), &[0], 64);
+        assert_eq!(out, Ok((0..64).collect()), "{order:?}");
+    }
+}
+
+#[test]
 fn what_a_bulk_copy_brought_needs_no_fence() {
     let body = "
     setp.ge.u32 %p0, %t, 1;

@@ -1,10 +1,11 @@
-//! Bulk copies that read what threads wrote to shared memory, without `fence.proxy.async` in between.
+//! Bulk copies out of shared memory: what they read may not be written before somebody waits for them, and threads that wrote it must
+//! have fenced.
 //!
 //! Stores of threads reach a bulk copy through another path than other threads' loads: after the store, the thread that wrote or
 //! the one that issues the copy must fence: the latter after it waited at a barrier that came after the store. A fence of a third thread is not accepted, and data that `cp.async` brought is not
 //! looked at. Tests: `tests/check_proxies.rs`.
 
-use super::threads::lanes;
+use super::{report, threads::lanes};
 use crate::{
     machine::{Access, AccessKind, Event, Fault, FaultKind, Observer, Scene},
     ptx::ast::Space,
@@ -22,7 +23,18 @@ struct Write {
 #[derive(Default)]
 struct Block {
     words: Vec<Option<Write>>,
+    /// What copies under way may still read.
+    sources: Vec<Source>,
     threads: Vec<Thread>,
+}
+
+/// What a copy under way may still read.
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    offset: u32,
+    bytes: u32,
+    thread: u32,
+    pc: u32,
 }
 
 /// What a thread did last.
@@ -56,6 +68,21 @@ impl Block {
         self.threads.get(thread as usize).copied().unwrap_or_default()
     }
 
+    /// A finding if the bytes are among those that copies under way may still read.
+    fn overwritten(&self, scene: &Scene<'_>, lane: u32, address: u64, bytes: u32) -> Result<(), Fault> {
+        let meets = |s: &&Source| {
+            address < u64::from(s.offset) + u64::from(s.bytes)
+                && u64::from(s.offset) < address + u64::from(bytes)
+        };
+        let Some(source) = self.sources.iter().find(meets) else { return Ok(()) };
+        let who = report::place(scene, scene.place.block, source.thread, source.pc);
+        let message = format!(
+            "missing wait: write to shared memory at offset {address:#x}, which a bulk copy under way may still read, issued by \
+             {who}"
+        );
+        Err(Fault::new(FaultKind::Finding, lane, message))
+    }
+
     /// The threads of these lanes of a warp.
     fn each_thread(&mut self, warp: u32, mask: u32, change: impl Fn(&mut Thread)) {
         let all = self.threads.iter_mut().skip(32 * warp as usize).take(32).enumerate();
@@ -65,15 +92,15 @@ impl Block {
 
 impl Observer for Proxies {
     fn access(&mut self, scene: &Scene<'_>, access: &Access<'_>) -> Result<(), Fault> {
-        if access.space != Space::Shared || access.kind == AccessKind::Load {
+        if access.space != Space::Shared || matches!(access.kind, AccessKind::Load | AccessKind::CopyRead) {
             return Ok(());
         }
         let Some(Some(block)) = self.blocks.get_mut(scene.place.block as usize) else { return Ok(()) };
         self.time += 1;
         for lane in lanes(access.mask) {
             let (address, thread) = (access.addresses[lane as usize & 31], 32 * scene.place.warp + lane);
+            block.overwritten(scene, lane, address, access.bytes)?;
             match access.kind {
-                AccessKind::CopyRead => check(block, scene, lane, address, access.bytes)?,
                 AccessKind::CopyWrite => block.words(address, access.bytes).fill(None),
                 _ => {
                     let write = Write { thread, time: self.time, pc: scene.place.pc };
@@ -94,12 +121,31 @@ impl Observer for Proxies {
                 }
                 let threads = scene.launch.block.iter().product::<u32>() as usize;
                 let words = vec![None; shared_bytes.div_ceil(4) as usize];
-                self.blocks[number] = Some(Block { words, threads: vec![Thread::default(); threads] });
+                self.blocks[number] =
+                    Some(Block { words, sources: Vec::new(), threads: vec![Thread::default(); threads] });
             }
             Event::BlockEnd => {
                 if let Some(block) = self.blocks.get_mut(number) {
                     *block = None;
                 }
+            }
+            Event::CopySource { offset, bytes, lane } => {
+                let Some(Some(block)) = self.blocks.get_mut(number) else { return Ok(()) };
+                check(block, scene, lane, u64::from(offset), bytes)?;
+                let thread = 32 * scene.place.warp + lane;
+                block.sources.push(Source { offset, bytes, thread, pc: scene.place.pc });
+            }
+            Event::CopySourceRead { offset, bytes, lane } => {
+                let Some(Some(block)) = self.blocks.get_mut(number) else { return Ok(()) };
+                let thread = 32 * scene.place.warp + lane;
+                let same = |s: &Source| (s.offset, s.bytes, s.thread) == (offset, bytes, thread);
+                if let Some(at) = block.sources.iter().position(same) {
+                    block.sources.remove(at);
+                }
+            }
+            Event::CopyPending { offset, bytes, lane } => {
+                let Some(Some(block)) = self.blocks.get_mut(number) else { return Ok(()) };
+                block.overwritten(scene, lane, u64::from(offset), bytes)?;
             }
             _ => self.order(scene, event),
         }

@@ -169,6 +169,24 @@ pub enum Event {
         /// The lane that may read them without another barrier: the one that waited.
         lane: u32,
     },
+    /// A lane issues a bulk copy out of these bytes of shared memory, told of as [`AccessKind::CopyRead`] before.
+    CopySource {
+        /// Offset in shared memory.
+        offset: u32,
+        /// Length.
+        bytes: u32,
+        /// The lane.
+        lane: u32,
+    },
+    /// The lane has waited until the copy has read them, told of as [`AccessKind::CopyRead`] once more.
+    CopySourceRead {
+        /// Offset in shared memory.
+        offset: u32,
+        /// Length.
+        bytes: u32,
+        /// The lane.
+        lane: u32,
+    },
     /// Lanes arrive at an `mbarrier` object (which releases what they did before).
     MbarrierArrive {
         /// Offset in shared memory, or [`super::CLUSTER_BARRIER`].

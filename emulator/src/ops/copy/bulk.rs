@@ -5,7 +5,7 @@
 
 use super::{address, deferred, mbarrier, needs, reduce, store};
 use crate::{
-    machine::{Access, AccessKind, Context, Fault, FaultKind, Ordering, Scope},
+    machine::{Access, AccessKind, Context, Event, Fault, FaultKind, Ordering, Scope},
     memory::Kind,
     ops::memory::{check_alignment, check_bounds, each_lane, lanes_where, outside_fault, tell},
     program::{Builder, Exec, Instr},
@@ -149,7 +149,12 @@ fn tell_read(
     addresses: &[u64; 32],
     bytes: u32,
 ) -> Result<(), Fault> {
-    let access = Access {
+    tell(cx, &reading(lane, space, addresses, bytes))
+}
+
+/// The read of a bulk copy by a lane.
+pub fn reading(lane: usize, space: Space, addresses: &[u64; 32], bytes: u32) -> Access<'_> {
+    Access {
         kind: AccessKind::CopyRead,
         space,
         ordering: Ordering::Weak,
@@ -160,8 +165,7 @@ fn tell_read(
         contiguous: false,
         element: UNIT,
         values: &[],
-    };
-    tell(cx, &access)
+    }
 }
 
 fn prefetch(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault> {
@@ -176,6 +180,7 @@ fn load(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault>
     let barriers = address::read(cx, instr, 6, instr.flags & 4 != 0);
     let sizes = sizes(cx, mask, instr, &[to, from])?;
     mbarrier::check_places(cx, mask, &barriers)?;
+    mbarrier::tell_object(cx, AccessKind::Atomic(false), mask, &barriers)?;
     for l in each_lane(mask) {
         let barrier = barriers[l] as u32;
         mbarrier::object(cx, l, barrier)?;
@@ -207,6 +212,7 @@ fn give(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault>
             return Err(cx.fault(FaultKind::IllegalAddress, 1 << l, message));
         }
         tell_read(cx, l, Space::Shared, &from, sizes[l])?;
+        cx.event(&Event::CopySource { offset: from[l] as u32, bytes: sizes[l], lane: l as u32 })?;
         store::issue(cx, l, from[l] as u32, to[l], sizes[l], usize::try_from(instr.imm).ok());
     }
     Ok(())

@@ -3,10 +3,11 @@
 //! The source is read as late as the issuing thread's `wait_group.read`, the destination written as late as its `wait_group`, or when the
 //! whole launch is over. In strict runs a source that changes in between is a finding.
 
-use super::{Transfers, reduce::Reduction};
+use super::{Transfers, bulk, reduce::Reduction};
 use crate::{
     machine::{
-        Access, AccessKind, Context, Fault, FaultKind, Ordering, Scene, Scope, Settings, Watch, WatchPlace,
+        Access, AccessKind, Context, Event, Fault, FaultKind, Ordering, Scene, Scope, Settings, Watch,
+        WatchPlace,
     },
     memory::GlobalMemory,
     ops::memory::{each_lane, lanes_where},
@@ -156,6 +157,12 @@ pub fn wait(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fa
         if !store.waited && store.issued.is_some() && store.issued != store.data {
             let message = format!("source changed before it was read: {}", store.describe(cx.program));
             return Err(Fault::new(FaultKind::Finding, store.lane, message));
+        }
+        if !store.waited {
+            let (from, lane) = ([u64::from(store.from); 32], store.lane);
+            cx.watch.access(&scene, &bulk::reading(lane as usize, Space::Shared, &from, store.bytes))?;
+            cx.watch
+                .event(&scene, &Event::CopySourceRead { offset: store.from, bytes: store.bytes, lane })?;
         }
         store.waited = true;
         if instr.flags != 1 {

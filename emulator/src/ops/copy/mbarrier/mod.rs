@@ -73,24 +73,35 @@ fn shared_offsets(cx: &Context<'_, '_>, mask: u32, addresses: &[u64; 32]) -> Res
     }
 }
 
-/// Tells the watchers of an access to objects.
-fn tell_object(cx: &mut Context<'_, '_>, kind: AccessKind, mask: u32, at: &[u64; 32]) -> Result<(), Fault> {
-    let ordering = if kind == AccessKind::Store { Ordering::Weak } else { Ordering::Relaxed };
-    tell(
-        cx,
-        &Access {
-            kind,
-            space: Space::Shared,
-            ordering,
-            scope: Scope::Block,
-            bytes: BYTES,
-            mask,
-            addresses: at,
-            contiguous: false,
-            element: BYTES,
-            values: &[],
-        },
-    )
+/// Tells the watchers of an access to objects: of making and ending one as a store, of all else as an atomic operation on its lower
+/// word and a load of its upper word. So arrivals and waits do not race with each other, but do with the making.
+pub fn tell_object(
+    cx: &mut Context<'_, '_>,
+    kind: AccessKind,
+    mask: u32,
+    at: &[u64; 32],
+) -> Result<(), Fault> {
+    let store = kind == AccessKind::Store;
+    let bytes = if store { BYTES } else { BYTES / 2 };
+    let access = Access {
+        kind,
+        space: Space::Shared,
+        ordering: if store { Ordering::Weak } else { Ordering::Relaxed },
+        scope: Scope::Block,
+        bytes,
+        mask,
+        addresses: at,
+        contiguous: false,
+        element: bytes,
+        values: &[],
+    };
+    tell(cx, &access)?;
+    if store {
+        return Ok(());
+    }
+    let upper = at.map(|a| a.wrapping_add(u64::from(bytes)));
+    let load = Access { kind: AccessKind::Load, ordering: Ordering::Weak, addresses: &upper, ..access };
+    tell(cx, &load)
 }
 
 /// The object at `offset`, which must be as the last operation on it left it.
