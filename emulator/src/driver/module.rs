@@ -22,7 +22,7 @@ pub struct Module {
     /// Its kernels by name.
     pub functions: BTreeMap<String, Id<Function>>,
     /// It was loaded as a library.
-    library: bool,
+    as_library: bool,
 }
 
 /// The newest PTX that the driver takes: that of its own version, CUDA 13.5.
@@ -73,7 +73,8 @@ impl Driver {
             self.allocations.insert(base, Allocated { context, base, len, origin, flags: 0 });
         }
         let functions = BTreeMap::new();
-        let module = self.modules.insert(Module { context, program: program.clone(), functions, library });
+        let module =
+            self.modules.insert(Module { context, program: program.clone(), functions, as_library: library });
         for (kernel, layout) in program.functions.iter().enumerate().filter(|(_, f)| f.entry) {
             let function = self.functions.insert(Function::new(context, module, program.clone(), kernel));
             self.modules.get_mut(module)?.functions.insert(layout.name.clone(), function);
@@ -131,7 +132,7 @@ fn unload(d: &mut Locked, module: Id<Module>, library: bool) -> Result<()> {
     d.current()?;
     d.check_unsafe("unloading a module")?;
     let m = d.modules.get(module)?;
-    if m.library != library {
+    if m.as_library != library {
         return Err(Code::NOT_PERMITTED.because("libraries are unloaded as libraries, modules as modules"));
     }
     let context = m.context;

@@ -135,13 +135,10 @@ fn run_group(
         if observed {
             warp.groups[0].pc = pc;
             let scene = Scene { frame, ..world.scene(block.number, warp.info.index, pc) };
-            let step = Step { instr, frame, group: active, mask, registers: &registers };
-            watch.observers.iter_mut().try_for_each(|o| o.instruction(&scene, &step))?;
+            watch.instruction(&scene, &Step { instr, frame, group: active, mask, registers: &registers })?;
         }
-        if mask != active
-            && let Some(counters) = &mut watch.counters
-        {
-            counters.guarded(pc, active.count_ones(), mask.count_ones());
+        if mask != active {
+            watch.guarded(pc, active, mask);
         }
         match instr.exec {
             Exec::Lanes(run) => {
@@ -167,8 +164,7 @@ fn run_group(
                     warp.spins += u32::from(target <= pc);
                     break target;
                 }
-                // The loop below steps over the instruction that is left.
-                pc = target.wrapping_sub(1);
+                pc = target.wrapping_sub(1); // the end of the loop adds one
             }
             Exec::Control(_) if mask == 0 => {}
             Exec::Control(control) => {

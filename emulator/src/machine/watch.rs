@@ -290,6 +290,20 @@ impl Watch {
         }
     }
 
+    /// Tells of an instruction.
+    #[inline(always)]
+    pub fn instruction(&mut self, scene: &Scene<'_>, step: &Step<'_, '_>) -> Result<(), Fault> {
+        self.observers.iter_mut().try_for_each(|o| o.instruction(scene, step))
+    }
+
+    /// The guard of an instruction lets only some of its lanes run it.
+    #[inline(always)]
+    pub fn guarded(&mut self, pc: u32, active: u32, mask: u32) {
+        if let Some(counters) = &mut self.counters {
+            counters.guarded(pc, active.count_ones(), mask.count_ones());
+        }
+    }
+
     /// Tells of an access.
     #[inline(always)]
     pub fn access(&mut self, scene: &Scene<'_>, access: &Access<'_>) -> Result<(), Fault> {

@@ -12,8 +12,10 @@ mod instr;
 mod layout;
 mod liveness;
 mod lower;
+mod place;
 
 pub use builder::{Builder, Width};
 pub use instr::{Access, Control, Exec, Flow, Instr, LaneFn, NONE, OPERANDS, Use, WarpFn};
 pub use layout::{CallSite, Function, Line, Parameter, Program, align_up};
-pub use lower::{FunctionScope, Options, Place};
+pub use lower::{FunctionScope, Options};
+pub use place::Place;
