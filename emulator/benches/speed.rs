@@ -1,9 +1,10 @@
 //! Warp instructions a second of the fp16 GEMV of `tests/kernels`, on one core: plain, with counters, and with all checks.
 //!
-//! The result is verified first. `cargo bench -p cuda-emulator --bench speed` prints instructions a second ("elem/s").
+//! That the checks find nothing is verified first; results are compared in `tests/whole_kernels`. `cargo bench -p cuda-emulator --bench speed` prints instructions a second ("elem/s").
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use cuda_emulator::{
+    check::Checker,
     counters::Counters,
     device::Device,
     machine::{Launch, Machine, Settings},
@@ -17,9 +18,12 @@ const ROWS: u32 = 768;
 const COLUMNS: u32 = 3072;
 
 /// A machine with a matrix, and the launch of a kernel that does `ROWS_A_WARP` rows a warp.
-fn setup(kernel: &str, rows_a_warp: u32) -> (Machine, Program, Launch, u64) {
+fn setup(kernel: &str, rows_a_warp: u32, checks: bool) -> (Machine, Program, Launch) {
     let device = Device::for_arch(80).expect("the emulator knows compute capability 8.0");
     let mut m = Machine::new(Settings::new(device));
+    if checks {
+        Checker::new(Default::default()).watch(&mut m);
+    }
     let program = m.load(GEMV).expect("the module loads");
     let mut buffer = |bytes: Vec<u8>| {
         let a = m.memory.allocate(bytes.len() as u64, Kind::Device).expect("there is room");
@@ -43,14 +47,17 @@ fn setup(kernel: &str, rows_a_warp: u32) -> (Machine, Program, Launch, u64) {
     let grid = [ROWS.div_ceil(4 * rows_a_warp), 1, 1];
     let launch =
         Launch { kernel, grid, block: [128, 1, 1], dynamic_shared: 4 * COLUMNS, params, cooperative: false };
-    (m, program, launch, y)
+    (m, program, launch)
 }
 
 fn speed(c: &mut Criterion) {
     for (kernel, rows_a_warp) in [("gemv_f16_r1", 1), ("gemv_f16_r4", 4)] {
-        let (mut m, program, launch, _) = setup(kernel, rows_a_warp);
+        let (mut m, program, launch) = setup(kernel, rows_a_warp, false);
+        // The same memory layout: what it loads and allocates is the same.
+        let (mut checked, _, _) = setup(kernel, rows_a_warp, true);
         m.watch.counters = Some(Box::new(Counters::default()));
         m.launch(&program, &launch).expect("the launch succeeds");
+        checked.launch(&program, &launch).expect("the checks find nothing");
         let counters = m.watch.counters.take().expect("it counts");
         let instructions = counters.finish(&program, &launch).warp_instructions;
         let mut group = c.benchmark_group(kernel);
@@ -58,6 +65,9 @@ fn speed(c: &mut Criterion) {
         group.bench_function("bounds", |b| b.iter(|| m.launch(&program, &launch)));
         m.watch.counters = Some(Box::new(Counters::default()));
         group.bench_function("bounds and counters", |b| b.iter(|| m.launch(&program, &launch)));
+        m.watch.counters = None;
+        group.sample_size(10);
+        group.bench_function("all checks", |b| b.iter(|| checked.launch(&program, &launch)));
     }
 }
 
