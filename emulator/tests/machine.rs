@@ -57,3 +57,35 @@ fn an_access_past_the_end_is_a_fault_that_names_thread_and_line() {
     assert!(fault.to_string().contains("0 bytes past the end of an allocation of 400 bytes"), "{fault}");
     assert!(fault.place.text.starts_with("ld.global.f32"), "{fault}");
 }
+
+#[test]
+fn results_that_depend_on_the_schedule_are_a_finding_and_others_are_not() {
+    // Every block stores its number, to one word or to its own.
+    let text = |distance: u32| {
+        format!(
+            ".version 7.8\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 p) {{
+             .reg .b32 %r<2>; .reg .b64 %rd<3>;
+             ld.param.u64 %rd0, [p]; mov.u32 %r0, %ctaid.x; mul.wide.u32 %rd1, %r0, {distance};
+             add.s64 %rd2, %rd0, %rd1; st.global.u32 [%rd2], %r0; ret; }}"
+        )
+    };
+    for (distance, same) in [(0, false), (4, true)] {
+        let mut m = machine(Order::InOrder);
+        let program = m.load(text(distance).as_bytes()).expect("the module loads");
+        let buffer = m.memory.allocate(4 * 16, Kind::Device).expect("there is room");
+        let launch = cuda_emulator::machine::Launch {
+            kernel: program.kernel("k").expect("the kernel exists"),
+            grid: [16, 1, 1],
+            block: [1, 1, 1],
+            dynamic_shared: 0,
+            params: buffer.base.to_le_bytes().to_vec(),
+            cooperative: false,
+        };
+        let outcome = m.launch_repeatedly(&program, &launch, &[1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(outcome.is_ok(), same, "{outcome:?}");
+        if let Err(fault) = outcome {
+            assert_eq!(fault.kind, FaultKind::Finding);
+            assert!(fault.to_string().contains("results depend on the schedule: 1 words"), "{fault}");
+        }
+    }
+}
