@@ -135,8 +135,12 @@ fn registers_are_read_in_their_size() {
         "fence.acq_rel.warp;",
         "fence.sc;",
         "membar.warp;",
+        "mov.u32 _, %laneid;",
+        "mov.u64 _, spot;",
+        "bar.red.popc.u32 _, 0, %p1;",
+        "bar.red.and.pred _, 0, %p1;",
     ] {
-        let error = Lab::new(line).refused();
+        let error = Lab::new(format!(".local .align 4 .b8 spot[4];\n{line}")).refused();
         assert!(error.contains(line.split([' ', ';']).next().expect("not empty")), "{line}: {error}");
     }
 }

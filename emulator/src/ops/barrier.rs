@@ -29,6 +29,9 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
     };
     let mut operands: &[Operand] = &b.source.operands;
     if let (Some(ty), Some((d, rest))) = (result, operands.split_first()) {
+        if *d == Operand::Sink {
+            return Err("the destination is _, expected a register".into());
+        }
         b.destination(0, d, ty)?;
         let (p, rest) = rest.split_last().ok_or("has no predicate")?;
         form.negate = b.predicate(3, p)?;

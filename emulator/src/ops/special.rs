@@ -2,7 +2,7 @@
 
 use crate::{
     machine::{Context, Fault},
-    program::{Builder, Exec, Instr, NONE, Place, Width, align_up},
+    program::{Builder, Exec, Instr, Place, Width, align_up},
     ptx::ast::{Operand, Type},
 };
 
@@ -113,6 +113,9 @@ pub fn read(b: &mut Builder<'_>, d: &Operand, name: &str, ty: Type) -> Result<()
     if !fits {
         return Err(format!("special register %{name} cannot be read as {ty:?}"));
     }
+    if *d == Operand::Sink {
+        return Err("the destination is _, expected a register".into());
+    }
     b.destination(0, d, ty)?;
     b.set_imm(which as i64);
     b.set_flags(ty.size() as u8);
@@ -122,9 +125,6 @@ pub fn read(b: &mut Builder<'_>, d: &Operand, name: &str, ty: Type) -> Result<()
 fn value(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault> {
     let (_, _, value) = REGISTERS[instr.imm as usize];
     let values: [u64; 32] = std::array::from_fn(|lane| value(cx, lane as u32));
-    if instr.r[0] == NONE {
-        return Ok(());
-    }
     match instr.flags {
         0 => {
             let bits = (0..32).fold(0, |bits, l| bits | u32::from(values[l] != 0) << l);
@@ -148,6 +148,9 @@ pub fn frame_address(
     let Some(Place::Frame(at)) = b.scope.places.get(name).copied() else {
         return Err(format!("unknown name {name}"));
     };
+    if *d == Operand::Sink {
+        return Err("the destination is _, expected a register".into());
+    }
     b.destination(0, d, ty)?;
     b.set_imm(i64::from(at) + offset);
     b.set_flags(u8::from(Width::of(ty) == Width::Double));
