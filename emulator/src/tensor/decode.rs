@@ -3,6 +3,7 @@
 use super::layout::{Fragment, TILE};
 use super::{Element, Lanes};
 use crate::numeric::{fp8, half};
+use std::ops::{Add, Mul, Neg};
 
 /// Eight columns of a matrix with `M` rows.
 pub(super) type Panel<T, const M: usize> = [[T; TILE]; M];
@@ -28,8 +29,8 @@ macro_rules! formats {
 }
 
 formats! {
-    F16: f64, 2, |word| halves(word).map(|x| f64::from(half::to_f32(x)));
-    Bf16: f64, 2, |word| halves(word).map(|x| f64::from(f32::from_bits(u32::from(x) << 16)));
+    F16: f64, 2, |word| [f64::from(f16(word)), f64::from(f16(word >> 16))];
+    Bf16: f64, 2, |word| [word << 16, word & 0xffff_0000].map(|x| f64::from(f32::from_bits(x)));
     Tf32: f64, 1, |word| [f64::from(f32::from_bits(word & !0x1fff))];
     E4m3: f64, 4, |word| word.to_le_bytes().map(|x| f64::from(half::to_f32(fp8::e4m3_to_f16(x))));
     E5m2: f64, 4, |word| word.to_le_bytes().map(|x| f64::from(half::to_f32(fp8::e5m2_to_f16(x))));
@@ -39,103 +40,92 @@ formats! {
     U4: f32, 8, |word| std::array::from_fn(|i| (word >> (4 * i) & 15) as f32);
 }
 
+/// The f16 in the low half of a word, as [`half::to_f32`] but in fewer steps: a NaN stays any NaN.
 #[inline(always)]
-fn halves(word: u32) -> [u16; 2] {
-    [word as u16, (word >> 16) as u16]
+fn f16(word: u32) -> f32 {
+    let wide = (word & 0x7fff) << 13;
+    let exponent = wide & 0x1f << 23;
+    // The bias grows by 112; infinities and NaN go to the top of the new range.
+    let normal = wide + if exponent == 0x1f << 23 { 224 << 23 } else { 112 << 23 };
+    let subnormal = f32::from_bits(wide + (113 << 23)) - f32::from_bits(113 << 23);
+    let magnitude = if exponent == 0 { subnormal.to_bits() } else { normal };
+    f32::from_bits(magnitude | (word & 0x8000) << 16)
 }
 
 /// What a matrix is decoded to: f64 for floats, f32 for integers. Both hold every element exactly.
-pub(super) trait Real: Copy + Default {
-    /// Gives every tile of a fragment, one row of it after another, to `put` with its first row and column.
-    fn tiles(
-        element: Element,
-        fragment: Fragment,
-        registers: &[Lanes],
-        put: impl FnMut(usize, usize, &[Self]),
-    );
+pub(super) trait Real:
+    Copy + Default + Add<Output = Self> + Mul<Output = Self> + Neg<Output = Self>
+{
+    /// Decodes a fragment of `M` rows and `K` columns.
+    fn rows<const M: usize, const K: usize>(element: Element, registers: &[Lanes]) -> [[Self; K]; M];
+
+    /// Decodes eight columns of B, held as their transpose.
+    fn columns<const K: usize>(element: Element, registers: &[Lanes]) -> Panel<Self, K>;
 }
 
-impl Real for f64 {
-    #[inline(always)]
-    fn tiles(
-        element: Element,
-        fragment: Fragment,
-        registers: &[Lanes],
-        put: impl FnMut(usize, usize, &[Self]),
-    ) {
-        match element {
-            Element::F16 => tiles::<_, 2, F16>(fragment, registers, put),
-            Element::Bf16 => tiles::<_, 2, Bf16>(fragment, registers, put),
-            Element::Tf32 => tiles::<_, 1, Tf32>(fragment, registers, put),
-            Element::E4m3 => tiles::<_, 4, E4m3>(fragment, registers, put),
-            Element::E5m2 => tiles::<_, 4, E5m2>(fragment, registers, put),
-            integer => unreachable!("{integer:?} is summed in f32"),
+/// Implements [`Real`] by the formats that a type holds, and how many elements of each make a word.
+macro_rules! real {
+    ($t:ty: $($name:ident $w:literal),*) => {
+        impl Real for $t {
+            #[inline(always)]
+            fn rows<const M: usize, const K: usize>(element: Element, registers: &[Lanes]) -> [[Self; K]; M] {
+                match element {
+                    $(Element::$name => rows::<_, $w, $name, M, K>(registers),)*
+                    other => unreachable!("{other:?} is of another kind"),
+                }
+            }
+
+            #[inline(always)]
+            fn columns<const K: usize>(element: Element, registers: &[Lanes]) -> Panel<Self, K> {
+                match element {
+                    $(Element::$name => columns::<_, $w, $name, K>(registers),)*
+                    other => unreachable!("{other:?} is of another kind"),
+                }
+            }
         }
-    }
+    };
 }
 
-impl Real for f32 {
-    #[inline(always)]
-    fn tiles(
-        element: Element,
-        fragment: Fragment,
-        registers: &[Lanes],
-        put: impl FnMut(usize, usize, &[Self]),
-    ) {
-        match element {
-            Element::S8 => tiles::<_, 4, S8>(fragment, registers, put),
-            Element::U8 => tiles::<_, 4, U8>(fragment, registers, put),
-            Element::S4 => tiles::<_, 8, S4>(fragment, registers, put),
-            Element::U4 => tiles::<_, 8, U4>(fragment, registers, put),
-            float => unreachable!("{float:?} is summed in f64"),
-        }
+real!(f64: F16 2, Bf16 2, Tf32 1, E4m3 4, E5m2 4);
+real!(f32: S8 4, U8 4, S4 8, U4 8);
+
+/// The numbers of a register: one row of its tile after another, four words to a row.
+#[inline(always)]
+fn tile<T: Copy + Default, const W: usize, F: Format<T, W>>(register: &Lanes) -> [[T; W]; 32] {
+    let mut numbers = [[T::default(); W]; 32];
+    for lane in 0..32 {
+        numbers[lane] = F::decode(register[lane]);
     }
+    numbers
 }
 
 #[inline(always)]
-fn tiles<T: Copy + Default, const W: usize, F: Format<T, W>>(
-    fragment: Fragment,
-    registers: &[Lanes],
-    mut put: impl FnMut(usize, usize, &[T]),
-) {
-    for (r, words) in registers.iter().enumerate() {
-        let mut numbers = [[T::default(); W]; 32];
-        for lane in 0..32 {
-            numbers[lane] = F::decode(words[lane]);
-        }
-        let (row, column) = fragment.tile(r);
-        put(row, column, numbers.as_flattened());
-    }
-}
-
-/// Decodes a fragment of `M` rows and `K` columns.
-#[inline(always)]
-pub(super) fn rows<T: Real, const M: usize, const K: usize>(
-    element: Element,
+fn rows<T: Real, const W: usize, F: Format<T, W>, const M: usize, const K: usize>(
     registers: &[Lanes],
 ) -> [[T; K]; M] {
     let mut out = [[T::default(); K]; M];
-    T::tiles(element, Fragment::of(M, K, element), registers, |row, column, tile| {
-        let width = tile.len() / TILE;
-        for (out, tile) in out[row..row + TILE].iter_mut().zip(tile.chunks_exact(width)) {
-            out[column..column + width].copy_from_slice(tile);
+    for (r, register) in registers.iter().enumerate() {
+        let numbers = tile::<T, W, F>(register);
+        let (row, column) = Fragment { rows: M, columns: K, per_word: W }.tile(r);
+        for (out, words) in out[row..row + TILE].iter_mut().zip(numbers.as_chunks::<4>().0) {
+            out[column..column + 4 * W].copy_from_slice(&words.as_flattened()[..4 * W]);
         }
-    });
+    }
     out
 }
 
-/// Decodes eight columns of B, held as their transpose.
 #[inline(always)]
-pub(super) fn columns<T: Real, const K: usize>(element: Element, registers: &[Lanes]) -> Panel<T, K> {
+fn columns<T: Real, const W: usize, F: Format<T, W>, const K: usize>(registers: &[Lanes]) -> Panel<T, K> {
     let mut out = [[T::default(); TILE]; K];
-    T::tiles(element, Fragment::of(TILE, K, element), registers, |_, first, tile| {
-        let width = tile.len() / TILE;
-        for (i, out) in out[first..first + width].iter_mut().enumerate() {
+    for (r, register) in registers.iter().enumerate() {
+        let numbers = tile::<T, W, F>(register);
+        let (_, first) = Fragment { rows: TILE, columns: K, per_word: W }.tile(r);
+        for (t, i) in (0..4).flat_map(|t| (0..W).map(move |i| (t, i))) {
             for n in 0..TILE {
-                out[n] = tile[n * width + i];
+                out[first + W * t + i][n] = numbers[4 * n + t][i];
             }
         }
-    });
+    }
     out
 }
 

@@ -9,7 +9,7 @@
 //!
 //! Each ends in the f64 that is the exact sum rounded to odd: rounding that to f32 or f16 rounds the exact sum once.
 
-use super::decode::Panel;
+use super::decode::{Panel, Real};
 use super::layout::TILE;
 use super::wide::{Wide, power_of_two};
 use super::{Element, Lanes};
@@ -45,13 +45,13 @@ impl Range {
             _ => return Self { top: 9, low: -9 },
         };
         let (smallest, largest) = match bits {
-            8 => extremes::<4>(registers, |x| x.to_le_bytes().map(|x| u32::from(x & 0x7f))),
-            16 => extremes::<2>(registers, |x| [x & 0x7fff, x >> 16 & 0x7fff]),
-            _ => extremes::<1>(registers, |x| [x & 0x7fff_e000]),
+            8 => extremes(registers, |x| x.to_le_bytes().map(|x| i32::from(x & 0x7f))),
+            16 => extremes(registers, |x| [x & 0x7fff, x >> 16 & 0x7fff].map(|x| x as i32)),
+            _ => extremes(registers, |x| [(x & 0x7fff_e000) as i32]),
         };
         let stored = if element == Element::Tf32 { 23 } else { fraction };
         // Subnormal numbers have steps as the smallest normal ones.
-        let exponent = |magnitude: u32| (magnitude >> stored).max(1) as i32 - bias;
+        let exponent = |magnitude: i32| (magnitude >> stored).max(1) - bias;
         let top = exponent(largest) + 1;
         Self { top, low: (exponent(smallest) - fraction).min(top) }
     }
@@ -59,16 +59,19 @@ impl Range {
 
 /// The smallest magnitude but 0, and the largest.
 #[inline(always)]
-fn extremes<const W: usize>(registers: &[Lanes], magnitudes: impl Fn(u32) -> [u32; W]) -> (u32, u32) {
-    // Less one, 0 becomes the largest.
-    let (mut smallest, mut largest) = (u32::MAX >> 1, 0);
-    for x in registers.iter().flatten() {
-        for magnitude in magnitudes(*x) {
-            smallest = smallest.min(magnitude.wrapping_sub(1) & u32::MAX >> 1);
-            largest = largest.max(magnitude);
+fn extremes<const W: usize>(registers: &[Lanes], magnitudes: impl Fn(u32) -> [i32; W]) -> (i32, i32) {
+    // Less one, 0 becomes the largest. One pair for each lane, so that lanes do not wait for each other.
+    let (mut smallest, mut largest) = ([i32::MAX; 32], [0; 32]);
+    for register in registers {
+        for lane in 0..32 {
+            for magnitude in magnitudes(register[lane]) {
+                smallest[lane] = smallest[lane].min((magnitude - 1) & i32::MAX);
+                largest[lane] = largest[lane].max(magnitude);
+            }
         }
     }
-    (smallest + 1, largest)
+    let smallest = smallest.into_iter().fold(i32::MAX - 1, i32::min);
+    (smallest + 1, largest.into_iter().fold(0, i32::max))
 }
 
 impl Way {
@@ -98,34 +101,40 @@ impl Way {
         out: &mut Panel<f64, M>,
     ) {
         match self {
-            Self::One => (0..M).for_each(|m| out[m] = one(&a[m], b, &c[m])),
+            Self::One => {
+                dots(a, b, out);
+                for (sum, c) in out.as_flattened_mut().iter_mut().zip(c.as_flattened()) {
+                    let (rounded, error) = two_sum(*sum, *c);
+                    *sum = to_odd(rounded, error);
+                }
+            }
             Self::Two(splitter) => (0..M).for_each(|m| out[m] = two(&a[m], b, &c[m], splitter)),
             Self::Wide => (0..M).for_each(|m| out[m] = wide(&a[m], b, &c[m])),
         }
     }
 }
 
-#[inline(always)]
-fn one<const K: usize>(a: &[f64; K], b: &Panel<f64, K>, c: &[f64; TILE]) -> [f64; TILE] {
-    let sums = dot(a, b);
-    let mut out = [0.0; TILE];
-    for n in 0..TILE {
-        let (sum, error) = two_sum(sums[n], c[n]);
-        out[n] = to_odd(sum, error);
-    }
-    out
-}
+/// Rows whose sums are computed side by side, so that no addition waits for the one before it.
+const ABREAST: usize = 4;
 
-/// The products summed in f64, from -0, which changes no sum.
+/// The products summed from -0, which changes no sum.
 #[inline(always)]
-pub(super) fn dot<const K: usize>(a: &[f64; K], b: &Panel<f64, K>) -> [f64; TILE] {
-    let mut sums = [-0.0; TILE];
-    for k in 0..K {
-        for n in 0..TILE {
-            sums[n] += a[k] * b[k][n];
+pub(super) fn dots<T: Real, const M: usize, const K: usize>(
+    a: &[[T; K]; M],
+    b: &Panel<T, K>,
+    out: &mut Panel<T, M>,
+) {
+    for (rows, out) in a.as_chunks::<ABREAST>().0.iter().zip(out.as_chunks_mut::<ABREAST>().0) {
+        let mut sums = [[-T::default(); TILE]; ABREAST];
+        for k in 0..K {
+            for r in 0..ABREAST {
+                for n in 0..TILE {
+                    sums[r][n] = sums[r][n] + rows[r][k] * b[k][n];
+                }
+            }
         }
+        *out = sums;
     }
-    sums
 }
 
 #[inline(always)]
@@ -150,35 +159,63 @@ fn two<const K: usize>(a: &[f64; K], b: &Panel<f64, K>, c: &[f64; TILE], splitte
 #[inline(always)]
 fn three(upper: f64, lower: f64, c: f64) -> f64 {
     let plain = upper + c;
-    if !plain.is_finite() {
-        return plain;
-    }
     let (low, low_error) = two_sum(lower, c);
     let (high, high_error) = two_sum(upper, low);
     let (rest, rest_error) = two_sum(low_error, high_error);
     let (sum, error) = two_sum(high, to_odd(rest, rest_error));
-    match (sum == 0.0, lower == 0.0 && c == 0.0) {
-        (false, _) => to_odd(sum, error),
-        (true, true) => lower + c,
-        (true, false) => 0.0,
-    }
+    let zero = if lower == 0.0 && c == 0.0 { lower + c } else { 0.0 };
+    let finite = if sum == 0.0 { zero } else { to_odd(sum, error) };
+    if plain.is_finite() { finite } else { plain }
 }
 
 #[inline(never)]
 fn wide<const K: usize>(a: &[f64; K], b: &Panel<f64, K>, c: &[f64; TILE]) -> [f64; TILE] {
-    let plain = dot(a, b);
-    let mut out = [0.0; TILE];
-    for n in 0..TILE {
-        let sum = plain[n] + c[n];
-        if !sum.is_finite() || sum == 0.0 && sum.is_sign_negative() {
+    std::array::from_fn(|n| {
+        let plain = (0..K).fold(-0.0, |sum, k| sum + a[k] * b[k][n]) + c[n];
+        if !plain.is_finite() || plain == 0.0 && plain.is_sign_negative() {
             // -0 is the sum of nothing but -0.
-            out[n] = sum;
-            continue;
+            return plain;
         }
         let mut exact = Wide::new();
         (0..K).for_each(|k| exact.add(a[k] * b[k][n]));
         exact.add(c[n]);
-        out[n] = exact.rounded_to_odd();
+        exact.rounded_to_odd()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::three;
+
+    /// An integer rounded to odd at 53 bits.
+    fn odd(x: i128) -> f64 {
+        let drop = (128 - x.unsigned_abs().leading_zeros()).saturating_sub(53);
+        let kept = x.unsigned_abs() >> drop;
+        let inexact = kept << drop != x.unsigned_abs();
+        let magnitude = (kept | u128::from(inexact)) as f64 * 2f64.powi(drop as i32);
+        if x < 0 { -magnitude } else { magnitude }
     }
-    out
+
+    /// Numbers of few bits near the places where the steps of the sum round.
+    #[test]
+    fn three_numbers_are_added_with_one_rounding_to_odd() {
+        let mut state = 1u64;
+        let mut random = |n: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % n
+        };
+        for _ in 0..2_000_000 {
+            let mut number = |width: u64, highest: u64| {
+                let bit = |random: &mut dyn FnMut(u64) -> u64| 1i128 << random(width);
+                let (a, b, c) = (bit(&mut random), bit(&mut random), random(3) as i128 - 1);
+                let x = (a + if random(2) == 0 { b } else { -b }) + c;
+                let kept = if x.unsigned_abs() < 1 << 53 { x } else { 1 };
+                (if random(2) == 0 { kept } else { -kept }) << random(highest)
+            };
+            let (upper, lower, c) = (number(53, 60), number(53, 30), number(24, 70));
+            let want = odd(upper + lower + c);
+            let found = three(upper as f64, lower as f64, c as f64);
+            assert_eq!(found, want, "{upper} + {lower} + {c}");
+        }
+    }
 }

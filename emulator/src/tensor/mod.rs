@@ -6,7 +6,7 @@
 //!
 //! Products are exact. How they are summed is the caller's choice of [`Sums`], because PTX leaves it open: the exact sum rounded
 //! once, or the truncating adders of real tensor cores. A program whose results hold under both depends on neither.
-//! Not here: `.b1` and `.m8n8k4` of `.f16`. Tests: `tests/tensor.rs`, against loops with lane tables of their own.
+//! Not here: `.b1` and `.m8n8k4` of `.f16`. Tests: `tests/tensor`, against loops with lane tables of their own.
 
 mod decode;
 mod double;

@@ -1,7 +1,7 @@
 //! The loops of a product, for one panel of eight columns at a time: decode, sum, encode.
 
-use super::decode::{self, Panel};
-use super::exact::{Range, Way};
+use super::decode::{self, Panel, Real};
+use super::exact::{Range, Way, dots};
 use super::layout::TILE;
 use super::product::Product;
 use super::truncating::Truncating;
@@ -27,8 +27,8 @@ impl<const M: usize, const K: usize> Kind for Floats<M, K> {
             Accumulator::F16 => decode::half_words(c),
             _ => decode::words(c, |x| f64::from(f32::from_bits(x))),
         };
-        let rows = decode::rows::<f64, M, K>(left, a);
-        let columns = decode::columns::<f64, K>(right, b);
+        let rows = f64::rows::<M, K>(left, a);
+        let columns = f64::columns::<K>(right, b);
         let mut after = [[0.0; TILE]; M];
         match sums {
             Sums::Exact => {
@@ -53,22 +53,13 @@ impl<const M: usize, const K: usize> Kind for Integers<M, K> {
     #[inline(always)]
     fn run(product: &Product, a: &[Lanes], b: &[Lanes], c: &[Lanes], d: &mut [Lanes], _: Sums) {
         let (left, right, _) = product.types();
-        let rows = decode::rows::<f32, M, K>(left, a);
-        let columns = decode::columns::<f32, K>(right, b);
+        let mut products = [[0.0; TILE]; M];
+        dots(&f32::rows::<M, K>(left, a), &f32::columns::<K>(right, b), &mut products);
         let mut sums = decode::words::<i32, M>(c, |x| x as i32);
-        for (row, sums) in rows.iter().zip(&mut sums) {
-            let mut products = [0.0; TILE];
-            for k in 0..K {
-                for n in 0..TILE {
-                    products[n] += row[k] * columns[k][n];
-                }
-            }
-            for n in 0..TILE {
-                let product_sum = products[n] as i32;
-                let wrapped = sums[n].wrapping_add(product_sum);
-                let clamped = sums[n].saturating_add(product_sum);
-                sums[n] = if product.saturates() { clamped } else { wrapped };
-            }
+        for (sum, product_sum) in sums.as_flattened_mut().iter_mut().zip(products.as_flattened()) {
+            let product_sum = *product_sum as i32;
+            let (wrapped, clamped) = (sum.wrapping_add(product_sum), sum.saturating_add(product_sum));
+            *sum = if product.saturates() { clamped } else { wrapped };
         }
         decode::put_words(d, &sums, |x| x as u32);
     }

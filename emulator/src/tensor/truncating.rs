@@ -7,7 +7,7 @@
 //! For fp8 into f16 nobody has published a comparison; there the model is ours.
 
 use super::decode::Panel;
-use super::exact::dot;
+use super::exact::dots;
 use super::layout::TILE;
 use super::wide::power_of_two;
 use super::{Accumulator, Element};
@@ -74,14 +74,21 @@ impl Truncating {
         c: &Panel<f64, M>,
         out: &mut Panel<f64, M>,
     ) {
+        let mut plain = [[0.0; TILE]; M];
+        dots(a, b, &mut plain);
         for m in 0..M {
-            out[m] = self.row(&a[m], b, &c[m]);
+            out[m] = self.row(&a[m], b, &c[m], &plain[m]);
         }
     }
 
     #[inline(always)]
-    fn row<const K: usize>(&self, a: &[f64; K], b: &Panel<f64, K>, c: &[f64; TILE]) -> [f64; TILE] {
-        let plain = dot(a, b);
+    fn row<const K: usize>(
+        &self,
+        a: &[f64; K],
+        b: &Panel<f64, K>,
+        c: &[f64; TILE],
+        plain: &[f64; TILE],
+    ) -> [f64; TILE] {
         let mut sums = *c;
         for start in (0..K).step_by(self.block) {
             let end = (start + self.block).min(K);

@@ -2,7 +2,7 @@
 
 use crate::exact::Inputs;
 use crate::mma::{column, multiply};
-use crate::reference::{self, KINDS};
+use crate::reference::{self, KINDS, Kind};
 use cuda_emulator::numeric::Round;
 use cuda_emulator::tensor::{Accumulator, Adder, Element, Product, Sums};
 
@@ -116,8 +116,9 @@ fn truncating_adders_align_cut_and_chain_as_published() {
     for (shape, element, sum) in cases {
         let product = Product::mma(shape, element, element, sum, false).expect("known");
         let (m, n, k) = shape;
-        for (known, round) in KNOWN.iter().flat_map(|known| (0..8).map(move |round| (known, round))) {
-            let (kind, c_kind) = (KINDS[round % 4], KINDS[round / 2]);
+        for (known, round) in KNOWN.iter().flat_map(|known| (0..10).map(move |round| (known, round))) {
+            let tiny = (Kind::Faint, Kind::Tiny);
+            let (kind, c_kind) = if round < 8 { (KINDS[round % 4], KINDS[round / 2]) } else { tiny };
             let a = reference::matrix(&mut inputs, m, k, |i| reference::element(i, element, kind));
             let b = reference::matrix(&mut inputs, k, n, |i| reference::element(i, element, kind));
             let c = reference::matrix(&mut inputs, m, n, |i| reference::sum_element(i, sum, c_kind));

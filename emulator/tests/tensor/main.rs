@@ -4,6 +4,7 @@
 mod exact;
 
 mod adders;
+mod edges;
 mod matrices;
 mod mma;
 mod reference;

@@ -83,6 +83,8 @@ pub enum Kind {
     Special,
     /// Nothing but zeros and subnormal numbers.
     Tiny,
+    /// Products near the smallest subnormal f32, in formats that reach it.
+    Faint,
 }
 
 pub const KINDS: [Kind; 4] = [Kind::Plain, Kind::Finite, Kind::Special, Kind::Tiny];
@@ -136,6 +138,7 @@ fn float_bits(inputs: &mut Inputs, fraction: u32, exponent: u32, kind: Kind, inf
         },
         Kind::Tiny if inputs.below(2) == 0 => return sign,
         Kind::Tiny => 0,
+        Kind::Faint => (bias.max(80) - 79 + inputs.below(5) as u32).min(last - 1),
     };
     sign | e << fraction | m
 }

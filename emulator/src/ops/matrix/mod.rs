@@ -1,7 +1,7 @@
 //! The matrix instructions of a warp: `mma`, `wmma`, `ldmatrix`, `stmatrix`, `movmatrix`.
 //!
 //! What they compute is in [`crate::tensor`]; here they are checked, and bound to registers and memory. All of them are
-//! `.sync.aligned`: they wait for the lanes of their warp, and all 32 must be there. Tests: `tests/matrix.rs`.
+//! `.sync.aligned`: they wait for the lanes of their warp, and all 32 must be there. Tests: `tests/matrix`.
 
 mod fragments;
 mod multiply;

@@ -2,7 +2,8 @@
 //!
 //! A check that all lanes are there comes first; the products follow as pure arithmetic, so that they run in the version for the host's
 //! vector instructions. A `wmma.mma` is two to four products of eight columns. Registers stand in the order D, A, B, C;
-//! the immediate holds the [`Form`].
+//! the immediate holds the [`Form`]. Sums are exact, or those of the device's tensor cores where errors of approximate instructions
+//! are asked for (`jitter`).
 
 use super::{accumulator, demand_target, element, emit_check, shape, vector};
 use crate::{
@@ -139,7 +140,7 @@ fn emit_parts(
         emit(b, part.product(), orders, [&d, &pick(a, part.a()), &pick(bm, part.b()), &c])?;
     }
     if !safe {
-        for (d, result) in d.iter().zip(&results) {
+        for (d, result) in d.iter().zip(&results).filter(|(d, _)| **d != Operand::Sink) {
             crate::ops::moves::copy(b, d, result, Type::B32)?;
         }
     }
