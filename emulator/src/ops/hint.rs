@@ -1,8 +1,12 @@
-//! Instructions that change when things happen, or nothing: `nanosleep`, `prefetch`, `prefetchu`, `pmevent`; and `isspacep`.
+//! Instructions that change when things happen, or nothing: `nanosleep`, `prefetch`, `prefetchu`, `pmevent`,
+//! `createpolicy`; and `isspacep`.
 //!
 //! Tests: `tests/warp_special.rs`.
 
-use super::memory::{lanes_where, place_address};
+use super::{
+    memory::{lanes_where, place_address},
+    moves,
+};
 use crate::{
     machine::{Context, Fault},
     memory::{Window, window_of},
@@ -37,6 +41,7 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
             | "global.L2::evict_normal"),
         ) => prefetch(b, modifiers.split('.').find(|&m| m == "global" || m == "local")),
         ("prefetchu", "L1") => prefetch(b, None),
+        ("createpolicy", _) => create_policy(b),
         ("isspacep", space) => {
             let run: WarpFn = match space {
                 "global" => in_global,
@@ -63,6 +68,44 @@ fn prefetch(b: &mut Builder<'_>, space: Option<&str>) -> Result<(), String> {
         }
         other => Err(format!("operand {other:?} is not an address")),
     }
+}
+
+/// A policy is opaque: programs hand it on to `.L2::cache_hint`, which reads it and does nothing with it.
+fn create_policy(b: &mut Builder<'_>) -> Result<(), String> {
+    const PRIMARY: [&str; 4] =
+        ["L2::evict_last", "L2::evict_normal", "L2::evict_first", "L2::evict_unchanged"];
+    const SECONDARY: [&str; 2] = ["L2::evict_first", "L2::evict_unchanged"];
+    let modifiers: Vec<&str> = b.source.modifiers.iter().map(String::as_str).collect();
+    let kind = match modifiers[..] {
+        ["fractional", primary, "b64"] if PRIMARY.contains(&primary) => {
+            PRIMARY.iter().position(|&p| p == primary)
+        }
+        ["fractional", primary, secondary, "b64"]
+            if PRIMARY.contains(&primary) && SECONDARY.contains(&secondary) =>
+        {
+            PRIMARY.iter().position(|&p| p == primary)
+        }
+        _ => None,
+    };
+    let kind = kind.ok_or("unknown form")?;
+    if b.scope.target < 80 {
+        return Err(format!("needs sm_80, the module is for sm_{}", b.scope.target));
+    }
+    if b.source.operands.len() != 1 {
+        b.expect_operands(2)?;
+        // The fraction of accesses that it is for: a constant is above 0 and at most 1.
+        let fraction = b.operand(1)?;
+        match fraction {
+            Operand::Register(_) => b.source(2, fraction, Type::F32)?,
+            constant => {
+                let value = f32::from_bits(b.immediate(constant, Type::F32)? as u32);
+                if !(value > 0.0 && value <= 1.0) {
+                    return Err(format!("the fraction is {value}, expected above 0 and at most 1"));
+                }
+            }
+        }
+    }
+    moves::copy(b, b.operand(0)?, &Operand::Integer(1 + kind as i64), Type::B64)
 }
 
 fn nothing(_: &mut Context<'_, '_>, _: u32, _: &Instr) -> Result<(), Fault> {

@@ -57,7 +57,7 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
         "shfl" | "vote" | "match" | "redux" | "elect" | "activemask" => exchange::lower(b),
         "atom" | "red" => atomic::lower(b),
         "membar" | "fence" => fence::lower(b),
-        "nanosleep" | "prefetch" | "prefetchu" | "pmevent" | "isspacep" => hint::lower(b),
+        "nanosleep" | "prefetch" | "prefetchu" | "pmevent" | "createpolicy" | "isspacep" => hint::lower(b),
         _ => arithmetic::lower(b),
     }
 }

@@ -33,11 +33,6 @@ fn first_fault(name: &str, arch: u32, text: &str, run: Run) -> Option<Fault> {
 /// Fails unless the kernel as it is runs clean, and each mutation (statement, which of them, what it becomes) is found.
 fn each_is_found(name: &str, arch: u32, run: Run, mutations: &[(&str, usize, &str)]) {
     let text = String::from_utf8(ptx(name, arch)).expect("PTX is ASCII");
-    if let Err(e) = Gpu::new(arch, Order::InOrder, name, text.as_bytes())
-        && std::env::var_os("EVERY_KERNEL").is_none()
-    {
-        return println!("skipped, {e}");
-    }
     if let Some(fault) = first_fault(name, arch, &text, run) {
         panic!("{name}.sm_{arch} as it is: {fault}");
     }

@@ -16,13 +16,30 @@ struct Spelling {
     scope: Scope,
     vector: usize,
     ty: Type,
+    /// A cache policy follows the operands.
+    policy: bool,
 }
+
+/// Where data is kept on its way.
+const HINTS: [&str; 11] = [
+    "L1::evict_normal",
+    "L1::evict_unchanged",
+    "L1::evict_first",
+    "L1::evict_last",
+    "L1::no_allocate",
+    "L2::evict_normal",
+    "L2::evict_first",
+    "L2::evict_last",
+    "L2::64B",
+    "L2::128B",
+    "L2::256B",
+];
 
 /// Lowers one of the family.
 pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
     let load = b.source.opcode != "st";
     let spelling = spell(b, load)?;
-    b.expect_operands(2)?;
+    b.expect_operands(2 + usize::from(spelling.policy))?;
     let (values, address) =
         if load { (b.operand(0)?, b.operand(1)?) } else { (b.operand(1)?, b.operand(0)?) };
     let Operand::Address { base, offset } = address else {
@@ -51,6 +68,9 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
             (_, Operand::Register(id)) => b.scope.register_type(*id).size().max(2),
             _ => register_bytes,
         };
+    }
+    if spelling.policy {
+        b.source(ADDRESS + 1, b.operand(2)?, Type::B64)?;
     }
     let signed = matches!(spelling.ty, Type::S8 | Type::S16 | Type::S32 | Type::S64);
     form = form.extended(register_bytes, signed);
@@ -101,8 +121,14 @@ fn wide(b: &Builder<'_>, base: &Operand) -> Result<bool, String> {
 }
 
 fn spell(b: &Builder<'_>, load: bool) -> Result<Spelling, String> {
-    let mut s =
-        Spelling { space: None, ordering: Ordering::Weak, scope: Scope::System, vector: 1, ty: Type::B32 };
+    let mut s = Spelling {
+        space: None,
+        ordering: Ordering::Weak,
+        scope: Scope::System,
+        vector: 1,
+        ty: Type::B32,
+        policy: false,
+    };
     let (last, rest) = b.source.modifiers.split_last().ok_or("has no type")?;
     s.ty = Type::parse(last)
         .filter(|t| t.size() > 0 && t.size() <= 8)
@@ -126,7 +152,8 @@ fn spell(b: &Builder<'_>, load: bool) -> Result<Spelling, String> {
             "sys" => s.scope = Scope::System,
             // Where data is kept on its way does not change what it is.
             "ca" | "cg" | "cs" | "cv" | "lu" | "wb" | "wt" => {}
-            hint if hint.starts_with("L1::") || hint.starts_with("L2::") => {}
+            "L2::cache_hint" if !s.policy => s.policy = true,
+            hint if HINTS.contains(&hint) => {}
             "v2" => s.vector = 2,
             "v4" => s.vector = 4,
             "v8" => s.vector = 8,
