@@ -141,7 +141,8 @@ fn unload(d: &mut Locked, module: Id<Module>, library: bool) -> Result<()> {
     for function in module.functions.into_values() {
         d.functions.remove(function)?;
     }
-    module.program.variables.values().for_each(|&(base, _)| d.release(base));
+    let variables = module.program.variables.values().map(|&(base, _)| base);
+    variables.chain([module.program.workspace]).for_each(|base| d.release(base));
     Ok(())
 }
 

@@ -49,6 +49,12 @@ fn most_warps(cx: &Context<'_, '_>) -> u64 {
     }
 }
 
+/// Where the barrier of a cooperative launch lies; other launches have none. The driver tells kernels in registers that the ISA leaves
+/// to it; cooperative groups read them.
+fn workspace(cx: &Context<'_, '_>) -> u64 {
+    if cx.launch.cooperative { cx.program.workspace } else { 0 }
+}
+
 /// All of them. Time is counted in instructions of the warp: it goes on, and is the same in every run. A cluster is one block.
 const REGISTERS: &[(&str, Size, Value)] = &[
     ("tid.x", Size::Short, |cx, lane| tid(cx, lane, 0)),
@@ -97,6 +103,8 @@ const REGISTERS: &[(&str, Size, Value)] = &[
     ("nclusterid.y", Size::Single, |cx, _| u64::from(cx.launch.grid[1])),
     ("nclusterid.z", Size::Single, |cx, _| u64::from(cx.launch.grid[2])),
     ("is_explicit_cluster", Size::Predicate, |_, _| 0),
+    ("envreg1", Size::Single, |cx, _| workspace(cx) >> 32),
+    ("envreg2", Size::Single, |cx, _| workspace(cx)),
 ];
 
 /// Lowers `mov d, %special`.
@@ -116,6 +124,7 @@ pub fn read(b: &mut Builder<'_>, d: &Operand, name: &str, ty: Type) -> Result<()
     if *d == Operand::Sink {
         return Err("the destination is _, expected a register".into());
     }
+    b.scope.reads_workspace |= name.starts_with("envreg");
     b.destination(0, d, ty)?;
     b.set_imm(which as i64);
     b.set_flags(ty.size() as u8);

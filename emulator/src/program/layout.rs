@@ -22,6 +22,8 @@ pub struct Program {
     pub names: HashMap<String, usize>,
     /// Address and size of each `.global` and `.const` variable.
     pub variables: HashMap<String, (u64, u64)>,
+    /// Address of the workspace of cooperative launches; 0 if no function asks for it.
+    pub workspace: u64,
     /// Targets of `brx.idx`.
     pub tables: Vec<Vec<u32>>,
     /// Calls of device functions.
@@ -92,6 +94,8 @@ pub struct Function {
     pub min_blocks: Option<u32>,
     /// `.maxnreg`.
     pub max_registers: Option<u32>,
+    /// It asks where the workspace of cooperative launches lies.
+    pub reads_workspace: bool,
     /// Registers a thread as the hardware's assembler might need: an estimate from the largest number of values live at once.
     pub pressure: u32,
 }

@@ -51,6 +51,8 @@ pub struct FunctionScope {
     pub param_sizes: HashMap<String, u32>,
     /// Whether the function is a kernel.
     pub entry: bool,
+    /// Whether the function asks where the workspace of cooperative launches lies.
+    pub reads_workspace: bool,
     /// Tables of `brx.idx`, as indices into the function's syntax tree.
     pub tables: Vec<Vec<u32>>,
     /// Calls.
@@ -172,8 +174,8 @@ impl Program {
         for f in module.functions.iter().filter(|f| !f.code.is_empty()) {
             program.lower_function(module, f, &places, shared, options)?;
         }
-        program.check_calls(module)?;
-        Ok(program)
+        program.place_workspace(module, memory)?;
+        program.check_calls(module).map(|()| program)
     }
 
     /// Demands that direct calls pass what the functions take, which may stand after their callers.
@@ -246,6 +248,7 @@ impl Program {
         resolve_branches(&mut scope, &starts, self.tables.len());
         allocate::registers(&mut scope, self.tables.len(), &mut layout)
             .map_err(|message| error_at(module, f.line, format!("function {}: {message}", f.name)))?;
+        layout.reads_workspace = scope.reads_workspace;
         self.append(scope, layout);
         Ok(())
     }
@@ -328,6 +331,7 @@ impl Program {
             prototypes: f.prototypes.clone(),
             param_sizes,
             entry: f.entry,
+            reads_workspace: false,
             tables: Vec::new(),
             calls: Vec::new(),
             lists: Vec::new(),
@@ -347,6 +351,7 @@ impl Program {
             lines: Vec::new(),
             functions: Vec::new(),
             names: HashMap::new(),
+            workspace: 0,
             variables: HashMap::new(),
             tables: Vec::new(),
             calls: Vec::new(),

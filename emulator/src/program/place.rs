@@ -13,6 +13,10 @@ use crate::{
 };
 use std::collections::HashMap;
 
+/// Bytes of the workspace of cooperative launches: its size, and the barrier of the grid, 0 at first. The headers of cooperative
+/// groups (CUDA 9 to 13) know of these two words, and leave the barrier fit for the next launch.
+const WORKSPACE: u32 = 8;
+
 /// Where a symbol lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -54,6 +58,22 @@ impl Program {
             places.insert(v.name.clone(), Place::Address(allocation.base));
         }
         Ok(places)
+    }
+
+    /// Allocates the workspace of cooperative launches, if a function asks for it.
+    pub(super) fn place_workspace(
+        &mut self,
+        module: &ast::Module,
+        memory: &mut GlobalMemory,
+    ) -> Result<(), Error> {
+        if self.functions.iter().any(|f| f.reads_workspace) {
+            let allocation = memory.allocate(WORKSPACE.into(), Kind::Variable).ok_or_else(|| {
+                error_at(module, 1, "no device memory left for the workspace of cooperative launches".into())
+            })?;
+            allocation.write(allocation.base, &WORKSPACE.to_le_bytes());
+            self.workspace = allocation.base;
+        }
+        Ok(())
     }
 
     /// Writes the initial values of variables.

@@ -53,6 +53,39 @@ fn persistent_mlp_with_its_own_grid_barrier_equals_its_reference() {
 }
 
 #[test]
+fn a_softmax_of_the_grid_with_cooperative_groups_equals_its_reference() {
+    on(&ALL, "grid_sync", |gpu| {
+        for (blocks, n) in [(1, 1), (3, 1000), (7, 500), (8, 4096)] {
+            let x = Random(n as u64).floats(n, 5.0);
+            let (dx, y) = (gpu.upload(&x), gpu.output::<f32>(n));
+            let arguments = args![y, dx, gpu.scratch::<f32>(blocks), gpu.scratch::<f32>(blocks), n as u32];
+            // A second time in place: the barrier is fit for the next launch.
+            gpu.launch("softmax_grid_f32", shape(blocks as u32, 128).cooperative(), arguments);
+            let largest = x.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+            // A difference, its product with log2(e) and ex2 within 2 units in the last place, for arguments down to -10 log2(e).
+            let exponential = |x: f32| (f64::from(x) - f64::from(largest)).exp();
+            let sum: f64 = x.iter().map(|&x| exponential(x)).sum();
+            let relative = (2.0 * (15.0 * 2.0 + 4.0) + n as f64 / 100.0 + 20.0) * U32;
+            let bounded = |x: &f32| {
+                let value = exponential(*x) / sum;
+                Bounded { value, error: relative * value }
+            };
+            let want: Vec<Bounded> = x.iter().map(bounded).collect();
+            assert_within(&format!("{n}, {blocks} blocks"), gpu.read(y).into_iter().map(f64::from), &want);
+        }
+    });
+}
+
+#[test]
+fn cooperative_groups_trap_in_a_launch_that_is_not_cooperative() {
+    on(&ALL, "grid_sync", |gpu| {
+        let (x, scratch) = (gpu.upload(&[1.0f32]), gpu.scratch::<f32>(1));
+        let fault = gpu.try_launch("softmax_grid_f32", shape(1, 128), args![x, x, scratch, scratch, 1u32]);
+        assert!(fault.is_err_and(|f| f.to_string().contains("trap")), "there is no barrier to wait at");
+    });
+}
+
+#[test]
 fn dependent_launches_give_what_one_after_the_other_gives() {
     on(&ALL, "dependent_launch", |gpu| {
         for (rows, cols) in [(1, 1), (3, 130), (5, 768)] {
