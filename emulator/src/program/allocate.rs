@@ -4,7 +4,12 @@
 //! both live. A 64-bit value of a lane lies in the two registers of a pair where 32-bit values of other lanes would: hence
 //! pairs are never the places of single registers. Linear scan over intervals; constants keep their place throughout.
 
-use super::{FunctionScope, NONE, OPERANDS, Use, Width, layout::Function, liveness, lower::Draft};
+use super::{
+    FunctionScope, NONE, OPERANDS, Use, Width,
+    layout::Function,
+    liveness::{self, Liveness},
+    lower::Draft,
+};
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 /// Allocates, and writes the numbers into the instructions and into `layout`.
@@ -14,10 +19,18 @@ pub(super) fn registers(
     layout: &mut Function,
 ) -> Result<(), String> {
     let FunctionScope { drafts, registers, tables, constants, lists, .. } = scope;
-    let (mut intervals, at_start) = liveness::intervals(drafts, tables, table_base as i64, registers.len());
+    let width = |id: usize| Width::of(registers[id].ty);
+    let size = |id| match width(id) {
+        Width::Predicate => 0,
+        Width::Single => 1,
+        Width::Double => 2,
+    };
+    let mut sizes: Vec<u32> = (0..registers.len()).map(size).collect();
+    constants.values().for_each(|&id| sizes[id as usize] = 0);
+    let Liveness { mut intervals, at_start, pressure } =
+        liveness::find(drafts, tables, table_base as i64, &sizes);
     let end = drafts.len() as u32;
     constants.values().for_each(|&id| intervals[id as usize] = Some((0, end)));
-    let width = |id: usize| Width::of(registers[id].ty);
     let [mut singles, mut doubles, mut predicates] =
         [Places::default(), Places::default(), Places::default()];
     let mut order: Vec<usize> = (0..registers.len()).filter(|&id| intervals[id].is_some()).collect();
@@ -44,7 +57,7 @@ pub(super) fn registers(
         })
         .collect();
     (layout.registers, layout.predicates) = (size as u16, predicates.size as u16);
-    layout.pressure = size as u32;
+    layout.pressure = pressure;
     for id in at_start.into_iter().filter(|&id| !constants.values().any(|&c| c as usize == id)) {
         match width(id) {
             Width::Predicate => layout.undefined_predicates.push(places[id]),

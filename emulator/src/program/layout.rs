@@ -96,7 +96,7 @@ pub struct Function {
     pub max_registers: Option<u32>,
     /// It asks where the workspace of cooperative launches lies.
     pub reads_workspace: bool,
-    /// Registers a thread as the hardware's assembler might need: an estimate from the largest number of values live at once.
+    /// The largest number of 32-bit registers whose values, constants aside, some instruction has still to read.
     pub pressure: u32,
 }
 

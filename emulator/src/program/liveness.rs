@@ -5,16 +5,21 @@ use super::{
     lower::{Draft, reads},
 };
 
-/// The first and last instruction at which each register is live or touched, `None` for a register never touched; and the registers
-/// that are live at the start: which some path reads before it writes them.
+/// Where registers are live.
+pub(super) struct Liveness {
+    /// The first and last instruction at which each register is live or touched, `None` for a register never touched.
+    pub intervals: Vec<Option<(u32, u32)>>,
+    /// Registers that are live at the start: which some path reads before it writes them.
+    pub at_start: Vec<usize>,
+    /// The largest sum of the sizes of registers that are live between two instructions.
+    pub pressure: u32,
+}
+
+/// Finds it for as many registers as `sizes` has.
 ///
 /// Backward data flow over basic blocks. A guarded write does not end the life of the old value.
-pub(super) fn intervals(
-    drafts: &[Draft],
-    tables: &[Vec<u32>],
-    table_base: i64,
-    registers: usize,
-) -> (Vec<Option<(u32, u32)>>, Vec<usize>) {
+pub(super) fn find(drafts: &[Draft], tables: &[Vec<u32>], table_base: i64, sizes: &[u32]) -> Liveness {
+    let registers = sizes.len();
     let blocks = Blocks::find(drafts, tables, table_base);
     let live_out = blocks.solve(drafts, registers);
     let mut intervals: Vec<Option<(u32, u32)>> = vec![None; registers];
@@ -22,19 +27,22 @@ pub(super) fn intervals(
         let interval = intervals[register].get_or_insert((at, at));
         *interval = (interval.0.min(at), interval.1.max(at));
     };
-    let mut at_start = Vec::new();
+    let (mut at_start, mut pressure) = (Vec::new(), 0);
     for (b, range) in blocks.ranges.iter().enumerate() {
         let mut live = live_out[b].clone();
         live.each(|r| touch(r, range.end as u32 - 1));
         for pc in range.clone().rev() {
             step(&drafts[pc], &mut live, |r| touch(r, pc as u32));
+            let mut sum = 0;
+            live.each(|r| sum += sizes[r]);
+            pressure = pressure.max(sum);
         }
         live.each(|r| touch(r, range.start as u32));
         if b == 0 {
             live.each(|r| at_start.push(r));
         }
     }
-    (intervals, at_start)
+    Liveness { intervals, at_start, pressure }
 }
 
 /// Moves `live` from after an instruction to before it; `seen` hears of every register that it touches.
