@@ -25,8 +25,8 @@ struct Json<'a> {
 }
 
 impl Report {
-    /// The text for people: the table of counters if `counted`, then the findings.
-    pub fn text(&self, counted: bool) -> String {
+    /// The text for people who have seen the findings: the table of counters if `counted`, then how many findings there are.
+    pub fn summary(&self, counted: bool) -> String {
         let mut text = String::new();
         if counted {
             text.push_str(&table(&self.records));
@@ -36,9 +36,6 @@ impl Report {
             0 => writeln!(text, "cuda-emulator: no findings"),
             n => writeln!(text, "cuda-emulator: {n} finding{}", if n == 1 { "" } else { "s" }),
         };
-        for finding in &self.findings {
-            let _ = writeln!(text, "  {finding}");
-        }
         text
     }
 

@@ -73,6 +73,48 @@ fn findings_are_reported_and_change_the_exit_code() {
     assert!(report.contains("kernel vector_add, block (0,0,0), thread (1000,0,0)"), "{report}");
 }
 
+/// Aborts, as a failed assertion in C++ does.
+#[test]
+#[ignore = "runs under the tool only"]
+fn child_aborts() {
+    let _ = add(1000, 1001);
+    std::process::abort();
+}
+
+#[test]
+fn findings_are_told_at_once_for_the_program_may_not_end_well() {
+    let output = tool(&[], "child_aborts");
+    assert_eq!(output.status.code(), None, "killed by a signal: {}", text(&output));
+    assert!(text(&output).contains("out of bounds"), "{}", text(&output));
+}
+
+#[test]
+#[ignore = "runs under the tool only"]
+fn child_asks_for_what_is_not_there() {
+    let stream = CudaContext::new(0).expect("there is a device").default_stream();
+    let text = include_str!("ptx/vector_add.ptx").replace("add.f32", "sad.f32");
+    assert!(stream.context().load_module(cudarc::nvrtc::Ptx::from_src(text)).is_err());
+}
+
+#[test]
+fn the_user_is_told_why_a_module_does_not_load_and_why_there_is_no_device() {
+    let output = tool(&[], "child_asks_for_what_is_not_there");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let line =
+        include_str!("ptx/vector_add.ptx").lines().position(|l| l.contains("add.f32")).expect("it adds");
+    for part in ["cuModuleLoadData", "sad.f32", &format!("line {}", line + 1)] {
+        assert!(text(&output).contains(part), "{part}: {}", text(&output));
+    }
+    let own = std::env::current_exe().expect("this program has a path");
+    let output = Command::new(env!("CARGO_BIN_EXE_cuda-emulator"))
+        .env("CUDA_EMULATOR_SEED", "seven")
+        .arg(own)
+        .args(["--exact", "child_adds", "--ignored", "--nocapture"])
+        .output()
+        .expect("the tool runs");
+    assert!(text(&output).contains("option seed is \"seven\", expected a number"), "{}", text(&output));
+}
+
 #[test]
 fn counters_come_as_a_table_and_as_json() {
     let table = text(&tool(&["--counters"], "child_adds"));

@@ -14,6 +14,9 @@ use crate::{
     report::Report,
 };
 
+/// Beginnings of the names of calls whose failures the user is told of: those that a program which is right does not see fail.
+const TOLD: [&str; 4] = ["cuLaunch", "cuModuleLoad", "cuLibraryLoad", "cuGraphInstantiate"];
+
 /// The observers that outlive a launch, and what was found.
 #[derive(Default)]
 pub struct Hooks {
@@ -74,7 +77,7 @@ impl Hooks {
     /// The process ends: the time for reports. Gives the exit code that the findings ask for.
     pub fn at_exit(&mut self, options: &Options, device: &str) -> Option<i32> {
         if options.report || options.counters.as_deref() == Some("-") {
-            eprint!("{}", self.report.text(options.counters.as_deref() == Some("-")));
+            eprint!("{}", self.report.summary(options.counters.as_deref() == Some("-")));
         }
         if let Some(file) = options.counters.as_deref().filter(|&f| f != "-") {
             let written = self.report.json(device).and_then(|json| std::fs::write(file, json));
@@ -85,16 +88,22 @@ impl Hooks {
         self.report.exit_code().filter(|_| options.report || options.check.is_some())
     }
 
-    /// A call fails: kept for `cuda_emulator_last_error`.
-    pub fn failed_call(&mut self, name: &str, error: &Error) {
+    /// A call fails: kept for `cuda_emulator_last_error`, and told to the user of the tool where a code alone says little.
+    pub fn failed_call(&mut self, options: &Options, name: &str, error: &Error) {
         if error.code != Code::NOT_READY {
-            self.last_error = Some(format!("{name}: {} (code {})", error.message, error.code.0));
+            let text = format!("{name}: {} (code {})", error.message, error.code.0);
+            // When `cuInit` fails, options are not known yet.
+            let tell = options.report && TOLD.iter().any(|t| name.starts_with(t)) || name == "cuInit";
+            if tell && !options.quiet {
+                eprintln!("cuda-emulator: {text}");
+            }
+            self.last_error = Some(text);
         }
     }
 
-    /// Adds a finding, and tells the user of it.
+    /// Adds a finding, and tells the user of it at once: the process may be killed.
     pub fn finding(&mut self, options: &Options, text: String) {
-        if !options.quiet && !options.report {
+        if !options.quiet {
             eprintln!("cuda-emulator: {text}");
         }
         self.report.findings.push(text);

@@ -68,7 +68,10 @@ pub(crate) fn enter(name: &'static str, needs: Needs, body: impl FnOnce(&mut Loc
             Needs::Init if !driver.initialised => Err(Code::NOT_INITIALIZED.because("cuInit was not called")),
             _ => body(&mut driver),
         };
-        result.inspect_err(|e| driver.hooks.failed_call(name, e))
+        result.inspect_err(|e| {
+            let Driver { hooks, options, .. } = &mut *driver;
+            hooks.failed_call(options, name, e);
+        })
     };
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(())) => Code::SUCCESS,

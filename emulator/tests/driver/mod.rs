@@ -194,3 +194,29 @@ pub fn launch_shared(
         sys::cuLaunchKernel(f, grid, 1, 1, block, 1, 1, shared, stream, arguments.pointers(), null_mut())
     }
 }
+
+/// Makes a graph ready to launch.
+pub fn instantiate(graph: sys::CUgraph) -> sys::CUgraphExec {
+    // SAFETY: the handle is live, the pointer is to a local.
+    unsafe { get(|p| sys::cuGraphInstantiateWithFlags(p, graph, 0)) }
+}
+
+/// Launches a graph and waits for it.
+pub fn run_graph(exec: sys::CUgraphExec, s: sys::CUstream) {
+    // SAFETY: the handles are live.
+    unsafe {
+        ok(sys::cuGraphLaunch(exec, s));
+        ok(sys::cuStreamSynchronize(s));
+    }
+}
+
+/// The nodes of a graph, in the order of their making.
+pub fn nodes(graph: sys::CUgraph) -> Vec<sys::CUgraphNode> {
+    // SAFETY: the handle is live; the array has the length that the first call gave.
+    unsafe {
+        let mut n: usize = get(|p| sys::cuGraphGetNodes(graph, null_mut(), p));
+        let mut nodes = vec![null_mut(); n];
+        ok(sys::cuGraphGetNodes(graph, nodes.as_mut_ptr(), &mut n));
+        nodes
+    }
+}
