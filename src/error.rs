@@ -49,6 +49,42 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A model whose shape the CUDA kernels do not support.
+    #[error("the CUDA backend does not support {name} {value}: expected {expected}; use --device cpu")]
+    CudaModel {
+        /// The field of config.json.
+        name: &'static str,
+        /// What it is.
+        value: usize,
+        /// What the kernels support.
+        expected: String,
+    },
+    /// The device's memory does not hold the model and its cache.
+    #[error(
+        "not enough memory on the CUDA device: needs {} MiB, {} MiB are free", needed.div_ceil(1 << 20), free >> 20
+    )]
+    DeviceMemory {
+        /// Bytes that are needed.
+        needed: usize,
+        /// Bytes that are free.
+        free: usize,
+    },
+    /// A call of the driver failed.
+    #[error("CUDA: {what} failed: {error}")]
+    Cuda {
+        /// What was being done.
+        what: String,
+        /// The driver's name of the error, and its text.
+        error: String,
+        /// Whether memory ran out, which passes; most other errors stay until the process ends.
+        out_of_memory: bool,
+    },
+    /// An earlier error ended the device's work.
+    #[error("the CUDA device is lost since an earlier error: {error}")]
+    DeviceLost {
+        /// That error.
+        error: String,
+    },
     /// A call that needs text, on a model that came without a tokenizer.
     #[error(
         "the model has no tokenizer: give token ids, or add tokenizer.json, vocab.json and merges.txt, or vocab.txt"

@@ -5,8 +5,10 @@
 //! the batch, on how the prompt was cut into calls, or on the number of threads (`tests/invariance/`).
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 
-use crate::{Config, Error, Result, Weights, batch::Batch, cache::KvCache};
+use crate::{Config, Result, Weights, batch::Batch, cache::KvCache};
 use std::{str::FromStr, sync::Arc};
 
 /// Where a model runs.
@@ -38,12 +40,61 @@ impl FromStr for Device {
     }
 }
 
-/// Puts `weights` on `device`. `threads` is for the CPU; `None` takes one per core.
-pub fn open(device: Device, weights: Arc<Weights>, threads: Option<usize>) -> Result<Box<dyn Backend>> {
-    match device {
-        Device::Auto | Device::Cpu => Ok(Box::new(cpu::CpuBackend::new(weights, threads))),
-        Device::Cuda(_) => Err(Error::NoCuda { reason: "this build has no CUDA backend yet".into() }),
+/// Where and how [`open`] puts a model.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenOptions {
+    /// The device.
+    pub device: Device,
+    /// Threads of the CPU; `None` takes one per core.
+    pub threads: Option<usize>,
+    /// Tokens that the KV cache will hold.
+    pub n_cache: usize,
+}
+
+/// Puts `weights` on a device. `Device::Auto` takes CUDA device 0 if it can run the model, and the CPU else. `progress` is called
+/// with the bytes that are on the device and those in all.
+pub fn open(
+    weights: Arc<Weights>,
+    options: OpenOptions,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Box<dyn Backend>> {
+    let cpu = |weights| Box::new(cpu::CpuBackend::new(weights, options.threads));
+    match options.device {
+        Device::Cpu => Ok(cpu(weights)),
+        Device::Cuda(ordinal) => open_cuda(ordinal, &weights, options.n_cache, progress),
+        Device::Auto => match cuda_device(0) {
+            Ok(_) => open_cuda(0, &weights, options.n_cache, progress),
+            Err(_) => Ok(cpu(weights)),
+        },
     }
+}
+
+/// CUDA device `ordinal`, for people, if it can be used; else why not.
+pub fn cuda_device(ordinal: usize) -> Result<String, String> {
+    #[cfg(feature = "cuda")]
+    return cuda::probe(ordinal);
+    #[cfg(not(feature = "cuda"))]
+    Err(format!("device {ordinal} was asked for, and this build has no CUDA backend (cargo feature `cuda`)"))
+}
+
+#[cfg(feature = "cuda")]
+fn open_cuda(
+    ordinal: usize,
+    weights: &Weights,
+    n_cache: usize,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Box<dyn Backend>> {
+    Ok(Box::new(cuda::CudaBackend::open(ordinal, weights, n_cache, progress)?))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_cuda(
+    ordinal: usize,
+    _: &Weights,
+    _: usize,
+    _: &mut dyn FnMut(usize, usize),
+) -> Result<Box<dyn Backend>> {
+    Err(crate::Error::NoCuda { reason: cuda_device(ordinal).err().unwrap_or_default() })
 }
 
 /// A device that runs the model.
@@ -65,24 +116,47 @@ pub trait Backend: Send {
 /// The logits of one forward call, `[n_rows, V]` f32, on the device until somebody asks.
 #[derive(Debug)]
 pub struct Logits<'a> {
-    values: &'a [f32],
-    n_vocab: usize,
+    rows: LogitRows<'a>,
+}
+
+#[derive(Debug)]
+enum LogitRows<'a> {
+    Host {
+        values: &'a [f32],
+        n_vocab: usize,
+    },
+    #[cfg(feature = "cuda")]
+    Device(&'a cuda::DeviceLogits),
 }
 
 impl<'a> Logits<'a> {
     /// Logits that are in host memory: `[n_rows, V]`, row after row.
     pub fn from_host(values: &'a [f32], n_vocab: usize) -> Self {
         assert_eq!(values.len() % n_vocab, 0, "logits are whole rows");
-        Self { values, n_vocab }
+        Self { rows: LogitRows::Host { values, n_vocab } }
+    }
+
+    /// Logits that are on a CUDA device.
+    #[cfg(feature = "cuda")]
+    pub fn on_device(logits: &'a cuda::DeviceLogits) -> Self {
+        Self { rows: LogitRows::Device(logits) }
     }
 
     /// Number of rows.
     pub fn n_rows(&self) -> usize {
-        self.values.len() / self.n_vocab
+        match self.rows {
+            LogitRows::Host { values, n_vocab } => values.len() / n_vocab,
+            #[cfg(feature = "cuda")]
+            LogitRows::Device(logits) => logits.n_rows(),
+        }
     }
 
-    /// Row `row`, `[V]`.
+    /// Row `row`, `[V]`. Where the logits are on a device, the first call waits for it and copies all rows.
     pub fn row(&self, row: usize) -> Result<&'a [f32]> {
-        Ok(&self.values[row * self.n_vocab..][..self.n_vocab])
+        match self.rows {
+            LogitRows::Host { values, n_vocab } => Ok(&values[row * n_vocab..][..n_vocab]),
+            #[cfg(feature = "cuda")]
+            LogitRows::Device(logits) => logits.row(row),
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use halfwarp::{
     Config, Tokenizer,
-    backend::{self, Device, cpu::bandwidth::read_bandwidth},
+    backend::{self, cpu::bandwidth::read_bandwidth},
     source,
 };
 use serde_json::{Value, json};
@@ -62,9 +62,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         footprint: Footprint::of(&weights),
         tokenizer,
         stored: source.info()?,
-        cuda: backend::open(Device::Cuda(0), weights.clone(), None)
-            .map(|backend| backend.name())
-            .map_err(|e| e.to_string()),
+        cuda: backend::cuda_device(0),
         device: args.model.backend(weights)?.name(),
         n_threads,
         bandwidth: args.bandwidth.then(|| read_bandwidth(n_threads, 3)),

@@ -3,9 +3,10 @@
 use super::{exit::Failure, footprint::Footprint, output::note};
 use halfwarp::{
     Engine, Source, Weights,
-    backend::{self, Backend, Device},
+    backend::{self, Backend, Device, OpenOptions},
     source::LoadOptions,
 };
+use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     ffi::OsString,
     sync::Arc,
@@ -126,8 +127,26 @@ impl ModelArgs {
 
     /// Puts `weights` on the device.
     pub fn backend(&self, weights: Arc<Weights>) -> Result<Box<dyn Backend>, Failure> {
-        Ok(backend::open(self.device.device, weights, self.device.threads)?)
+        let options = OpenOptions {
+            device: self.device.device,
+            threads: self.device.threads,
+            n_cache: weights.config.n_ctx,
+        };
+        open_backend(weights, options)
     }
+}
+
+/// Puts `weights` on a device, with a progress bar where that takes a copy.
+pub fn open_backend(weights: Arc<Weights>, options: OpenOptions) -> Result<Box<dyn Backend>, Failure> {
+    let style = ProgressStyle::with_template("uploading [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}");
+    let bar = style.into_iter().fold(ProgressBar::no_length(), ProgressBar::with_style);
+    let mut progress = |done: usize, all: usize| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    };
+    let backend = backend::open(weights, options, &mut progress);
+    bar.finish_and_clear();
+    Ok(backend?)
 }
 
 /// A model that is ready to run.

@@ -13,7 +13,7 @@ pub use session::Session;
 
 use crate::{
     Config, Error, Result, Tokenizer,
-    backend::{self, Backend, Device},
+    backend::{self, Backend, Device, OpenOptions},
     cache::{KvCache, PAGE_LEN},
     source::{LoadOptions, Source},
 };
@@ -65,7 +65,8 @@ impl Engine {
         let (weights, tokenizer) = source.load(&options.load)?;
         let weights = Arc::new(weights);
         let n_cache = options.n_cache.unwrap_or(weights.config.n_ctx);
-        let backend = backend::open(options.device, weights, options.threads)?;
+        let options = OpenOptions { device: options.device, threads: options.threads, n_cache };
+        let backend = backend::open(weights, options, &mut |_, _| {})?;
         Self::new(backend, tokenizer, n_cache)
     }
 

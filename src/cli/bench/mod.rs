@@ -8,12 +8,12 @@ mod shape;
 use super::{
     exit::Failure,
     footprint::Footprint,
-    model::{WeightsArgs, parse_threads},
+    model::{WeightsArgs, open_backend, parse_threads},
     output::note,
 };
 use halfwarp::{
     Weights,
-    backend::{self, Device, cpu::bandwidth::read_bandwidth},
+    backend::{Device, OpenOptions, cpu::bandwidth::read_bandwidth},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use measure::{Bench, Test};
@@ -121,7 +121,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     for &n_threads in &threads {
         bar.set_message("measuring the memory");
         let read_rate = read_bandwidth(n_threads, 3);
-        let backend = backend::open(args.device, weights.clone(), Some(n_threads))?;
+        let n_cache = weights.config.n_ctx;
+        let options = OpenOptions { device: args.device, threads: Some(n_threads), n_cache };
+        let backend = open_backend(weights.clone(), options)?;
         let mut bench = Bench::new(backend)?;
         bench.verify()?;
         for &test in &tests {

@@ -1,0 +1,227 @@
+//! Embeds the kernels: `kernels/*.cu`, as machine code and PTX where nvcc is found, else the committed `kernels/ptx/`.
+//!
+//! Writes `kernel_images.rs` (the images and the constants that CUDA and Rust share) to OUT_DIR. It links nothing, asks no GPU,
+//! and never fails for want of a toolkit: what goes wrong is a warning, and the committed PTX is used.
+
+use std::{
+    collections::BTreeMap,
+    env, fmt, fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Mutex,
+    thread,
+};
+
+/// Machine code for these; what is newer runs the PTX.
+const ARCHS: [u32; 7] = [75, 80, 86, 89, 90, 100, 120];
+
+/// PTX is compiled for these: see `kernels/build.sh`.
+const PTX_ARCHS: [u32; 3] = [75, 80, 90];
+
+fn main() {
+    println!("cargo::rerun-if-changed=kernels");
+    if env::var_os("CARGO_FEATURE_CUDA").is_none() {
+        return;
+    }
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let result = sources().and_then(|names| {
+        let images = find_nvcc().and_then(|nvcc| compile(&nvcc, &names, &out)).map_or_else(committed, Ok)?;
+        fs::write(out.join("kernel_images.rs"), generated(&images, &constants(&names)?))
+    });
+    if let Err(error) = result {
+        println!("cargo::error=the kernels cannot be embedded: {error}");
+    }
+}
+
+/// One file of code for one architecture.
+struct Image {
+    name: String,
+    arch: u32,
+    is_ptx: bool,
+    path: PathBuf,
+}
+
+/// Names of the files in `kernels/`, without `.cu`.
+fn sources() -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir("kernels")? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "cu") {
+            names.extend(path.file_stem().map(|s| s.to_string_lossy().into_owned()));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// `kernels/ptx/NAME.sm_ARCH.ptx`, all of them.
+fn committed() -> io::Result<Vec<Image>> {
+    let mut images = Vec::new();
+    for entry in fs::read_dir("kernels/ptx")? {
+        let path = fs::canonicalize(entry?.path())?;
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Some((name, arch)) = file.strip_suffix(".ptx").and_then(|f| f.split_once(".sm_")) else {
+            continue;
+        };
+        let Ok(arch) = arch.parse() else { continue };
+        images.push(Image { name: name.into(), arch, is_ptx: true, path });
+    }
+    images.sort_by(|a, b| (&a.name, a.arch).cmp(&(&b.name, b.arch)));
+    Ok(images)
+}
+
+/// nvcc from NVCC, CUDA_HOME, CUDA_PATH, PATH, the usual places, or the folder of the PyPI wheels.
+fn find_nvcc() -> Option<PathBuf> {
+    for variable in ["NVCC", "CUDA_HOME", "CUDA_PATH", "PATH", "VIRTUAL_ENV"] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+    let name = format!("nvcc{}", env::consts::EXE_SUFFIX);
+    let folder = |variable: &str| env::var_os(variable).map(PathBuf::from);
+    if let Some(nvcc) = folder("NVCC") {
+        return Some(nvcc);
+    }
+    let mut folders: Vec<PathBuf> =
+        ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(|v| folder(v)).map(|f| f.join("bin")).collect();
+    folders.extend(env::var_os("PATH").iter().flat_map(env::split_paths));
+    folders.extend(["/usr/local/cuda/bin", "/opt/cuda/bin"].map(PathBuf::from));
+    folders.extend(wheel_folders());
+    folders.into_iter().map(|f| f.join(&name)).find(|nvcc| nvcc.is_file())
+}
+
+/// `site-packages/nvidia/cu*/bin` of the active virtual environment, where `pip install nvidia-cuda-nvcc` puts it.
+fn wheel_folders() -> Vec<PathBuf> {
+    let list = |folder: PathBuf| -> Vec<PathBuf> {
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect()
+    };
+    let Some(environment) = env::var_os("VIRTUAL_ENV").map(PathBuf::from) else { return Vec::new() };
+    let pythons = list(environment.join("lib"));
+    pythons.into_iter().flat_map(|p| list(p.join("site-packages/nvidia"))).map(|f| f.join("bin")).collect()
+}
+
+/// All images, made by `nvcc`; `None`, with a warning, if it fails.
+fn compile(nvcc: &Path, names: &[String], out: &Path) -> Option<Vec<Image>> {
+    println!("cargo::rerun-if-env-changed=HALFWARP_CUDA_ARCHS");
+    let archs = match env::var("HALFWARP_CUDA_ARCHS") {
+        Ok(list) => list.split([';', ',']).filter_map(|a| a.trim().parse().ok()).collect(),
+        Err(_) => ARCHS.to_vec(),
+    };
+    let jobs: Vec<Image> = names
+        .iter()
+        .flat_map(|name| {
+            let of = |&arch: &u32, is_ptx: bool| {
+                let kind = if is_ptx { "ptx" } else { "cubin" };
+                let path = out.join(format!("{name}.sm_{arch}.{kind}"));
+                Image { name: name.clone(), arch, is_ptx, path }
+            };
+            let machine_code = archs.iter().map(move |a| of(a, false));
+            machine_code.chain(PTX_ARCHS.iter().map(move |a| of(a, true))).collect::<Vec<_>>()
+        })
+        .collect();
+    let n_threads = env::var("NUM_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(1usize);
+    let (queue, failure) = (Mutex::new(jobs.iter()), Mutex::new(None));
+    thread::scope(|scope| {
+        for _ in 0..n_threads {
+            scope.spawn(|| {
+                while let Some(job) = queue.lock().ok().and_then(|mut jobs| jobs.next()) {
+                    if let Err(error) = run_nvcc(nvcc, job) {
+                        failure.lock().ok().map(|mut f| f.replace(error));
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    match failure.into_inner().ok().flatten() {
+        None => Some(jobs),
+        Some(error) => {
+            println!("cargo::warning={} failed, kernels/ptx is used instead: {error}", nvcc.display());
+            None
+        }
+    }
+}
+
+fn run_nvcc(nvcc: &Path, job: &Image) -> Result<(), String> {
+    let mut command = Command::new(nvcc);
+    let (kind, target) = if job.is_ptx { ("-ptx", "compute") } else { ("-cubin", "sm") };
+    command.args([kind, &format!("-arch={target}_{}", job.arch), "-std=c++17", "-O3", "-lineinfo"]);
+    command.arg(format!("kernels/{}.cu", job.name)).arg("-o").arg(&job.path);
+    let output = command.output().map_err(|e| e.to_string())?;
+    if !output.status.success() {
+        return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).replace('\n', " ")));
+    }
+    if job.is_ptx {
+        lower_version(&job.path).map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+/// nvcc states the newest PTX version it knows; the kernels use nothing that is not in 8.0, which older drivers load.
+fn lower_version(path: &Path) -> io::Result<()> {
+    let ptx = fs::read_to_string(path)?;
+    let lines = ptx.lines().map(|line| if line.starts_with(".version ") { ".version 8.0" } else { line });
+    fs::write(path, lines.flat_map(|line| [line, "\n"]).collect::<String>())
+}
+
+/// The lines `constexpr uint32_t NAME = VALUE;` of the kernels: numbers, and products and quotients of numbers and names.
+fn constants(names: &[String]) -> io::Result<BTreeMap<String, u32>> {
+    let mut constants = BTreeMap::new();
+    let files = ["common.cuh".to_owned()].into_iter().chain(names.iter().map(|n| format!("{n}.cu")));
+    for file in files {
+        for line in fs::read_to_string(Path::new("kernels").join(file))?.lines() {
+            let Some(rest) = line.strip_prefix("constexpr uint32_t ") else { continue };
+            let Some((name, rest)) = rest.split_once(" = ") else { continue };
+            if let Some(value) = rest.split_once(';').and_then(|(value, _)| evaluate(value, &constants)) {
+                constants.insert(name.to_owned(), value);
+            }
+        }
+    }
+    Ok(constants)
+}
+
+fn evaluate(value: &str, constants: &BTreeMap<String, u32>) -> Option<u32> {
+    let mut words = value.split_whitespace();
+    let number = |word: &str| match word.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex.trim_end_matches('u'), 16).ok(),
+        None => word.parse().ok().or_else(|| constants.get(word).copied()),
+    };
+    let mut result = number(words.next()?)?;
+    while let Some(operator) = words.next() {
+        let operand = number(words.next()?)?;
+        result = match operator {
+            "*" => result.checked_mul(operand)?,
+            "/" => result.checked_div(operand)?,
+            "+" => result.checked_add(operand)?,
+            _ => return None,
+        };
+    }
+    Some(result)
+}
+
+/// The Rust source.
+fn generated(images: &[Image], constants: &BTreeMap<String, u32>) -> String {
+    let mut text = String::from(
+        "/// Every image, by file, the architectures ascending.\npub static IMAGES: &[Image] = &[\n",
+    );
+    for Image { name, arch, is_ptx, path } in images {
+        let include = Include(path, *is_ptx);
+        text +=
+            &format!("    Image {{ file: {name:?}, arch: {arch}, is_ptx: {is_ptx}, bytes: {include} }},\n");
+    }
+    text += "];\n\n/// What the kernels' sources define.\n#[allow(dead_code, missing_docs)]\npub mod constants {\n";
+    for (name, value) in constants {
+        text += &format!("    pub const {name}: u32 = {value};\n");
+    }
+    text + "}\n"
+}
+
+struct Include<'a>(&'a Path, bool);
+
+impl fmt::Display for Include<'_> {
+    /// PTX is text and ends in a NUL.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.1 {
+            true => write!(f, "concat!(include_str!({:?}), \"\\0\").as_bytes()", self.0),
+            false => write!(f, "include_bytes!({:?})", self.0),
+        }
+    }
+}

@@ -1,0 +1,371 @@
+// linear_decode: y[t, r] = sum_k W[r, k] x[t, k], for the up to MAX_COLUMNS tokens t of a decode step
+//
+// A matrix is read once, for all columns, in 16-byte pieces that a warp's lanes take from 512 consecutive bytes. The weights
+// of a block's first rows are loaded before the kernel waits for its input: they do not depend on it.
+//
+// Work    a warp takes TILE_ROWS rows and one slice of at most SLICE_TILES tiles; a block takes all slices of one or more
+//         groups of TILE_ROWS rows, and goes on to others if the grid is smaller than the matrix.
+// Order   eight lanes share a row: each sums its columns, ascending, as one chain of fused multiply-adds; the lanes meet in a
+//         butterfly; slices add up in order. It depends on K alone: not on the grid, nor on the number of columns.
+//
+// What x is and where y goes differ: the four kernels below fuse LayerNorm, the merging of attention's chunks, bias, GELU,
+// the residual and the KV cache.
+#include "common.cuh"
+
+// Warps of a block at most: SLICE_TILES * TILE_K * LINEAR_MAX_WARPS = 8192 is the largest K.
+constexpr uint32_t LINEAR_MAX_WARPS = 8;
+
+struct Matrix {
+    const uint4* packed;
+    uint32_t n_rows, n_tiles, n_slices;
+
+    __device__ uint32_t n_octets() const { return n_tiles * TILE_OCTETS; }
+};
+
+// Where this warp works.
+struct Place {
+    uint32_t lane, slice, group, first_tile, n_tiles, groups_per_block;
+
+    __device__ explicit Place(const Matrix& w) {
+        const uint32_t warp = threadIdx.x / WARP;
+        const uint32_t slice_len = (w.n_tiles + w.n_slices - 1) / w.n_slices;
+        lane = threadIdx.x % WARP;
+        slice = warp % w.n_slices;
+        group = warp / w.n_slices;
+        groups_per_block = blockDim.x / WARP / w.n_slices;
+        first_tile = slice * slice_len;
+        n_tiles = min(slice_len, w.n_tiles - first_tile);
+    }
+};
+
+// The weights of one group of rows for this warp's slice.
+struct Pieces {
+    uint4 piece[SLICE_TILES];
+
+    __device__ __forceinline__ void load(const Matrix& w, const Place& at, uint32_t group) {
+        const uint4* from = w.packed + (uint64_t(group) * w.n_tiles + at.first_tile) * WARP + at.lane;
+#pragma unroll
+        for (uint32_t i = 0; i < SLICE_TILES; i++) {
+            if (i < at.n_tiles) piece[i] = load_weights(from + i * WARP);
+        }
+    }
+};
+
+// sums[t] += this lane's columns of its row times x[t], whose planes start at x + t * 2 * 4 * n_octets.
+template <uint32_t COLUMNS>
+__device__ __forceinline__ void multiply(float (&sums)[COLUMNS], const Pieces& w, const Place& at, const float* x,
+                                         uint32_t n_octets) {
+#pragma unroll
+    for (uint32_t i = 0; i < SLICE_TILES; i++) {
+        if (i < at.n_tiles) {
+            float f[8];
+            unpack8(f, w.piece[i]);
+            const uint32_t octet = (at.first_tile + i) * TILE_OCTETS + at.lane % TILE_OCTETS;
+#pragma unroll
+            for (uint32_t t = 0; t < COLUMNS; t++) {
+                const float4* planes = reinterpret_cast<const float4*>(x) + t * 2 * n_octets;
+                const float4 a = planes[octet], b = planes[n_octets + octet];
+                sums[t] = fmaf(f[0], a.x, sums[t]);
+                sums[t] = fmaf(f[1], a.y, sums[t]);
+                sums[t] = fmaf(f[2], a.z, sums[t]);
+                sums[t] = fmaf(f[3], a.w, sums[t]);
+                sums[t] = fmaf(f[4], b.x, sums[t]);
+                sums[t] = fmaf(f[5], b.y, sums[t]);
+                sums[t] = fmaf(f[6], b.z, sums[t]);
+                sums[t] = fmaf(f[7], b.w, sums[t]);
+            }
+        }
+    }
+#pragma unroll
+    for (uint32_t t = 0; t < COLUMNS; t++) {
+#pragma unroll
+        for (uint32_t offset = TILE_OCTETS / 2; offset > 0; offset /= 2) {
+            sums[t] += __shfl_xor_sync(ALL_LANES, sums[t], offset);
+        }
+    }
+}
+
+// All rows: `fill(x)` puts the input's planes where it likes and returns where; `store(t, r, y)` takes each result.
+template <uint32_t COLUMNS, typename Fill, typename Store>
+__device__ __forceinline__ void linear(const Matrix& w, float* parts, Fill fill, Store store) {
+    const Place at(w);
+    const uint32_t n_groups = (w.n_rows + TILE_ROWS - 1) / TILE_ROWS;
+    uint32_t first = blockIdx.x * at.groups_per_block;
+    let_next_start();
+    Pieces pieces;
+    if (first + at.group < n_groups) pieces.load(w, at, first + at.group);
+    wait_for_previous();
+    const float* x = fill();
+
+    while (true) {
+        const uint32_t group = first + at.group;
+        float sums[COLUMNS] = {};
+        if (group < n_groups) multiply(sums, pieces, at, x, w.n_octets());
+        if (w.n_slices == 1) {
+            const uint32_t r = group * TILE_ROWS + at.lane / TILE_OCTETS;
+#pragma unroll
+            for (uint32_t t = 0; t < COLUMNS; t++) {
+                if (t == at.lane % TILE_OCTETS && r < w.n_rows) store(t, r, sums[t]);
+            }
+        } else {
+            // parts [groups_per_block][COLUMNS][TILE_ROWS][n_slices]
+            if (at.lane % TILE_OCTETS == 0) {
+#pragma unroll
+                for (uint32_t t = 0; t < COLUMNS; t++) {
+                    const uint32_t item = (at.group * COLUMNS + t) * TILE_ROWS + at.lane / TILE_OCTETS;
+                    parts[item * w.n_slices + at.slice] = sums[t];
+                }
+            }
+            __syncthreads();  // every slice's sums are there before they are added up
+            for (uint32_t item = threadIdx.x; item < at.groups_per_block * COLUMNS * TILE_ROWS; item += blockDim.x) {
+                float y = parts[item * w.n_slices];
+                for (uint32_t s = 1; s < w.n_slices; s++) y += parts[item * w.n_slices + s];
+                const uint32_t r = (first + item / (COLUMNS * TILE_ROWS)) * TILE_ROWS + item % TILE_ROWS;
+                if (r < w.n_rows) store(item / TILE_ROWS % COLUMNS, r, y);
+            }
+            __syncthreads();  // they are read before the next group's take their place
+        }
+        first += gridDim.x * at.groups_per_block;
+        if (first >= n_groups) return;
+        if (first + at.group < n_groups) pieces.load(w, at, first + at.group);
+    }
+}
+
+extern __shared__ float4 shared_planes[];
+
+// x = layernorm(residual[t]) * gain + bias: a warp takes a column. Mean and variance are two passes over shared memory,
+// since E[x^2] - mean^2 would cancel where the mean is large. Lane i sums columns i, i + 32, ...
+template <uint32_t COLUMNS>
+__device__ __forceinline__ const float* fill_normed(const float* residual, const float* gain, const float* bias, float eps,
+                                                    const uint32_t* step, uint32_t n_embd, uint32_t n_octets) {
+    float* planes = reinterpret_cast<float*>(shared_planes);
+    const uint32_t lane = threadIdx.x % WARP;
+    for (uint32_t t = threadIdx.x / WARP; t < COLUMNS; t += blockDim.x / WARP) {
+        float* y = planes + t * n_octets * OCTET;
+        for (uint32_t c = n_embd + lane; c < n_octets * OCTET; c += WARP) y[plane_index(c, n_octets)] = 0.0f;
+        if (step_position(step, t) == NO_COLUMN) {
+            for (uint32_t c = lane; c < n_embd; c += WARP) y[plane_index(c, n_octets)] = 0.0f;
+            continue;
+        }
+        // A lane reads back what it wrote itself, so the warp needs no barrier here.
+        float sum = 0.0f;
+        for (uint32_t c = lane; c < n_embd; c += WARP) {
+            const float x = residual[uint64_t(t) * n_embd + c];
+            y[plane_index(c, n_octets)] = x;
+            sum += x;
+        }
+        const float mean = warp_sum(sum) / float(n_embd);
+        float squares = 0.0f;
+        for (uint32_t c = lane; c < n_embd; c += WARP) {
+            const float d = y[plane_index(c, n_octets)] - mean;
+            squares = fmaf(d, d, squares);
+        }
+        const float scale = 1.0f / sqrtf(warp_sum(squares) / float(n_embd) + eps);
+        for (uint32_t c = lane; c < n_embd; c += WARP) {
+            float* at = y + plane_index(c, n_octets);
+            *at = fmaf((*at - mean) * scale, gain[c], bias[c]);
+        }
+    }
+    __syncthreads();  // all columns are there before any warp multiplies
+    return planes;
+}
+
+// x = the heads' outputs, merged from the chunks that linear_decode's predecessor left: see attention_decode.cu.
+template <uint32_t COLUMNS>
+__device__ __forceinline__ const float* fill_merged(const float* chunk_out, const float2* chunk_stats, const uint32_t* step,
+                                                    uint32_t n_head, uint32_t head_dim, uint32_t max_chunks,
+                                                    uint32_t n_octets) {
+    float* planes = reinterpret_cast<float*>(shared_planes);
+    const uint32_t n_embd = n_head * head_dim;
+    for (uint32_t i = threadIdx.x; i < COLUMNS * n_octets * OCTET; i += blockDim.x) {
+        const uint32_t t = i / (n_octets * OCTET), c = i % (n_octets * OCTET);
+        const uint32_t position = step_position(step, t);
+        float y = 0.0f;
+        if (c < n_embd && position != NO_COLUMN) {
+            const uint32_t n_chunks = position / CHUNK_LEN + 1;
+            const uint64_t first = (uint64_t(t) * n_head + c / head_dim) * max_chunks;
+            float max = chunk_stats[first].x;
+            for (uint32_t j = 1; j < n_chunks; j++) max = fmaxf(max, chunk_stats[first + j].x);
+            float sum = 0.0f;
+            for (uint32_t j = 0; j < n_chunks; j++) {
+                const float2 stats = chunk_stats[first + j];
+                const float weight = exp2f(stats.x - max);
+                sum = fmaf(weight, stats.y, sum);
+                y = fmaf(weight, chunk_out[(first + j) * head_dim + c % head_dim], y);
+            }
+            y /= sum;
+        }
+        planes[t * n_octets * OCTET + plane_index(c, n_octets)] = y;
+    }
+    __syncthreads();  // all columns are there before any warp multiplies
+    return planes;
+}
+
+// The sums of slices, behind the planes.
+__device__ __forceinline__ float* parts_after(uint32_t n_columns, uint32_t n_octets) {
+    return reinterpret_cast<float*>(shared_planes + n_columns * 2 * n_octets);
+}
+
+// linear_decode_qkv_f16: q, and the cache's new keys and values, from ln_1 and c_attn
+//
+//   q             [MAX_COLUMNS, C] f32
+//   keys, values  this layer's pages, f32
+//   residual      [MAX_COLUMNS, C] f32
+//   gain, shift   ln_1, [C] f32; eps from config.json
+//   packed, bias  c_attn: [3C, C] f16, packed, and [3C] f32
+//
+// Launch  block 32 * n_slices * groups; shared: COLUMNS * 32 * octets bytes, plus 4 * 4 * COLUMNS * n_slices * groups
+// Bytes   reads 2*3C*C and 4*C a column a block, writes 4*3C a column
+// Exact   no: the order of sums above (tolerance: tests/cuda_kernels)
+template <uint32_t COLUMNS>
+__device__ __forceinline__ void qkv(float* q, float* keys, float* values, const float* residual, const float* gain,
+                                    const float* shift, float eps, Matrix w, const float* bias, const uint32_t* step,
+                                    uint32_t n_pages, uint32_t n_head, uint32_t head_dim) {
+    const uint32_t n_embd = n_head * head_dim;
+    const uint32_t padded_dim = (head_dim + OCTET - 1) / OCTET * OCTET;
+    const auto fill = [&] {
+        return fill_normed<COLUMNS>(residual, gain, shift, eps, step, n_embd, w.n_octets());
+    };
+    linear<COLUMNS>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float y) {
+        const uint32_t position = step_position(step, t);
+        if (position == NO_COLUMN) return;
+        y += bias[r];
+        const uint32_t part = r / n_embd, c = r % n_embd;
+        if (part == 0) {
+            q[uint64_t(t) * n_embd + c] = y;
+            return;
+        }
+        const uint32_t page = step[STEP_PAGES + t * n_pages + position / PAGE_LEN];
+        const uint64_t row = cache_row(page, c / head_dim, n_head, position % PAGE_LEN);
+        (part == 1 ? keys : values)[row * padded_dim + c % head_dim] = y;
+    });
+}
+
+// linear_decode_merge_f16: residual += c_proj(heads), from the chunks of attention
+//
+//   residual      [MAX_COLUMNS, C] f32
+//   chunk_out     [MAX_COLUMNS, H, max_chunks, D] f32
+//   chunk_stats   [MAX_COLUMNS, H, max_chunks] (maximum, sum) f32
+//   packed, bias  c_proj: [C, C] f16, packed, and [C] f32
+//
+// Launch  as linear_decode_qkv_f16
+// Bytes   reads 2*C*C and 4*(D + 2)*H*chunks a column a block; reads and writes 4*C a column
+// Exact   no
+template <uint32_t COLUMNS>
+__device__ __forceinline__ void merge(float* residual, const float* chunk_out, const float2* chunk_stats, Matrix w,
+                                      const float* bias, const uint32_t* step, uint32_t n_head, uint32_t head_dim,
+                                      uint32_t max_chunks) {
+    const uint32_t n_embd = n_head * head_dim;
+    const auto fill = [&] {
+        return fill_merged<COLUMNS>(chunk_out, chunk_stats, step, n_head, head_dim, max_chunks, w.n_octets());
+    };
+    linear<COLUMNS>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float y) {
+        if (step_position(step, t) != NO_COLUMN) residual[uint64_t(t) * n_embd + r] += y + bias[r];
+    });
+}
+
+// linear_decode_fc_f16: inner = activation(c_fc(ln_2(residual)))
+//
+//   inner         [MAX_COLUMNS] planes of F floats, padded to whole tiles; the padding stays zero
+//   residual      [MAX_COLUMNS, C] f32
+//   gain, shift   ln_2, [C] f32
+//   packed, bias  c_fc: [F, C] f16, packed, and [F] f32
+//   inner_octets  octets of a column of inner
+//
+// Launch  as linear_decode_qkv_f16
+// Bytes   reads 2*F*C and 4*C a column a block, writes 4*F a column
+// Exact   no
+template <uint32_t COLUMNS>
+__device__ __forceinline__ void fc(float* inner, const float* residual, const float* gain, const float* shift, float eps,
+                                   Matrix w, const float* bias, const uint32_t* step, uint32_t n_embd,
+                                   uint32_t inner_octets, uint32_t activation) {
+    const auto fill = [&] {
+        return fill_normed<COLUMNS>(residual, gain, shift, eps, step, n_embd, w.n_octets());
+    };
+    linear<COLUMNS>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float y) {
+        if (step_position(step, t) == NO_COLUMN) return;
+        inner[uint64_t(t) * inner_octets * OCTET + plane_index(r, inner_octets)] = activate(y + bias[r], activation);
+    });
+}
+
+// linear_decode_add_f16: residual += c_proj(inner), which is read where it stands
+//
+//   residual      [MAX_COLUMNS, C] f32
+//   inner         as linear_decode_fc_f16 leaves it
+//   packed, bias  c_proj: [C, F] f16, packed, and [C] f32
+//
+// Launch  block 32 * n_slices * groups; shared: 4 * 4 * COLUMNS * n_slices * groups bytes
+// Bytes   reads 2*C*F and 4*F a column a block; reads and writes 4*C a column
+// Exact   no
+template <uint32_t COLUMNS>
+__device__ __forceinline__ void add(float* residual, const float* inner, Matrix w, const float* bias, const uint32_t* step,
+                                    uint32_t n_embd) {
+    const auto fill = [&] { return inner; };
+    linear<COLUMNS>(w, parts_after(0, 0), fill, [&](uint32_t t, uint32_t r, float y) {
+        if (step_position(step, t) != NO_COLUMN) residual[uint64_t(t) * n_embd + r] += y + bias[r];
+    });
+}
+
+// linear_decode_logits_f16: logits[row[t]] = ln_f(residual[t]) times the embeddings
+//
+//   logits       [rows, V] f32
+//   residual     [MAX_COLUMNS, C] f32
+//   gain, shift  ln_f, [C] f32
+//   packed       wte or lm_head: [V, C] f16, packed
+//
+// Launch  as linear_decode_qkv_f16
+// Bytes   reads 2*V*C and 4*C a column a block, writes 4*V a column
+// Exact   no
+template <uint32_t COLUMNS>
+__device__ __forceinline__ void logits(float* y, const float* residual, const float* gain, const float* shift, float eps,
+                                       Matrix w, const uint32_t* step, uint32_t n_embd) {
+    const auto fill = [&] {
+        return fill_normed<COLUMNS>(residual, gain, shift, eps, step, n_embd, w.n_octets());
+    };
+    linear<COLUMNS>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float v) {
+        const uint32_t row = step[STEP_ROWS + t];
+        if (row != NO_COLUMN) y[uint64_t(row) * w.n_rows + r] = v;
+    });
+}
+
+#define KERNELS_FOR(COLUMNS)                                                                                                \
+    extern "C" __global__ void __launch_bounds__(WARP * LINEAR_MAX_WARPS, 1)                                               \
+    linear_decode_qkv_f16_##COLUMNS(float* q, float* keys, float* values, const float* residual, const float* gain,         \
+                                    const float* shift, float eps, const uint4* packed, uint32_t n_rows, uint32_t n_tiles,  \
+                                    uint32_t n_slices, const float* bias, const uint32_t* step, uint32_t n_pages,           \
+                                    uint32_t n_head, uint32_t head_dim) {                                                   \
+        qkv<COLUMNS>(q, keys, values, residual, gain, shift, eps, {packed, n_rows, n_tiles, n_slices}, bias, step, n_pages, \
+                     n_head, head_dim);                                                                                     \
+    }                                                                                                                       \
+    extern "C" __global__ void __launch_bounds__(WARP * LINEAR_MAX_WARPS, 1)                                               \
+    linear_decode_merge_f16_##COLUMNS(float* residual, const float* chunk_out, const float2* chunk_stats,                   \
+                                      const uint4* packed, uint32_t n_rows, uint32_t n_tiles, uint32_t n_slices,            \
+                                      const float* bias, const uint32_t* step, uint32_t n_head, uint32_t head_dim,          \
+                                      uint32_t max_chunks) {                                                                \
+        merge<COLUMNS>(residual, chunk_out, chunk_stats, {packed, n_rows, n_tiles, n_slices}, bias, step, n_head, head_dim, \
+                       max_chunks);                                                                                         \
+    }                                                                                                                       \
+    extern "C" __global__ void __launch_bounds__(WARP * LINEAR_MAX_WARPS, 1)                                               \
+    linear_decode_fc_f16_##COLUMNS(float* inner, const float* residual, const float* gain, const float* shift, float eps,   \
+                                   const uint4* packed, uint32_t n_rows, uint32_t n_tiles, uint32_t n_slices,               \
+                                   const float* bias, const uint32_t* step, uint32_t n_embd, uint32_t inner_octets,         \
+                                   uint32_t activation) {                                                                   \
+        fc<COLUMNS>(inner, residual, gain, shift, eps, {packed, n_rows, n_tiles, n_slices}, bias, step, n_embd,             \
+                    inner_octets, activation);                                                                              \
+    }                                                                                                                       \
+    extern "C" __global__ void __launch_bounds__(WARP * LINEAR_MAX_WARPS, 1)                                               \
+    linear_decode_add_f16_##COLUMNS(float* residual, const float* inner, const uint4* packed, uint32_t n_rows,              \
+                                    uint32_t n_tiles, uint32_t n_slices, const float* bias, const uint32_t* step,           \
+                                    uint32_t n_embd) {                                                                      \
+        add<COLUMNS>(residual, inner, {packed, n_rows, n_tiles, n_slices}, bias, step, n_embd);                             \
+    }                                                                                                                       \
+    extern "C" __global__ void __launch_bounds__(WARP * LINEAR_MAX_WARPS, 1)                                               \
+    linear_decode_logits_f16_##COLUMNS(float* y, const float* residual, const float* gain, const float* shift, float eps,   \
+                                       const uint4* packed, uint32_t n_rows, uint32_t n_tiles, uint32_t n_slices,           \
+                                       const uint32_t* step, uint32_t n_embd) {                                             \
+        logits<COLUMNS>(y, residual, gain, shift, eps, {packed, n_rows, n_tiles, n_slices}, step, n_embd);                  \
+    }
+
+KERNELS_FOR(1)
+KERNELS_FOR(4)
+KERNELS_FOR(8)

@@ -1,0 +1,240 @@
+//! [`CudaBackend`]'s forward pass: GPT-2 in model order, a step of a few columns at a time.
+
+use super::{
+    CudaBackend, GraphKey, cache_bytes,
+    driver::{Buffer, Gpu},
+    images::constants::{NO_COLUMN, STEP_PAGES, STEP_POSITIONS, STEP_ROWS, STEP_TOKENS},
+    kernels::{COLUMN_COUNTS, Dims, Pages, Step},
+    page_len,
+};
+use crate::{
+    Config, Error, Result,
+    backend::{Backend, Logits},
+    batch::{Batch, Rows},
+    cache::{KvCache, PAGE_LEN},
+};
+use std::cell::{OnceCell, RefCell};
+
+impl Backend for CudaBackend {
+    fn name(&self) -> String {
+        format!("CUDA ({}, {})", self.gpu.name(), self.kernels.image_name())
+    }
+
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn new_cache(&mut self, n_tokens: usize) -> Result<KvCache> {
+        self.gpu.bind()?;
+        self.graphs.clear();
+        self.pages.clear();
+        let n_pages = n_tokens.div_ceil(PAGE_LEN);
+        let (needed, (free, _)) = (cache_bytes(&self.config, n_tokens), self.gpu.memory()?);
+        if needed > free {
+            return Err(Error::DeviceMemory { needed, free });
+        }
+        let len = n_pages * page_len(&self.config);
+        for _ in 0..self.config.n_layer {
+            // Zeros, because padding of the heads' vectors is read and never written.
+            let (keys, values) = (self.gpu.zeros(len, "the KV cache")?, self.gpu.zeros(len, "the KV cache")?);
+            self.pages.push(Pages { keys, values });
+        }
+        Ok(KvCache::new(n_pages, self.config.n_ctx, self.config.n_vocab))
+    }
+
+    fn forward(&mut self, batch: &Batch, cache: &mut KvCache) -> Result<Logits<'_>> {
+        if let Some(error) = &self.lost {
+            return Err(Error::DeviceLost { error: error.clone() });
+        }
+        self.gpu.bind()?;
+        if self.logits.reserve(&self.gpu, batch.n_rows())? {
+            self.graphs.clear();
+        }
+        cache.append(batch)?;
+        let result = self.steps(batch, cache);
+        if let Err(error) = result {
+            // The cache's pages may be half written, and most errors of a device stay until the process ends.
+            self.lost = Some(error.to_string());
+            return Err(error);
+        }
+        Ok(Logits::on_device(&self.logits))
+    }
+}
+
+impl CudaBackend {
+    /// Runs the tokens of `batch`, in order, as many at a time as a step takes.
+    fn steps(&mut self, batch: &Batch, cache: &KvCache) -> Result<()> {
+        let max_columns = self.kernels.max_columns();
+        let mut step = StepWords::new(&self.dims);
+        let mut n_rows = 0;
+        for entry in batch.entries() {
+            let pages = cache.pages(entry.seq)?;
+            let n_cached = cache.tokens(entry.seq)?.len() - entry.tokens.len();
+            let n_tokens = entry.tokens.len();
+            for (i, &token) in batch.tokens()[entry.tokens.clone()].iter().enumerate() {
+                let has_row = match entry.rows {
+                    Rows::None => false,
+                    Rows::Last => i + 1 == n_tokens,
+                    Rows::All => true,
+                };
+                let row = if has_row { n_rows } else { NO_COLUMN };
+                n_rows += u32::from(has_row);
+                step.push(token, n_cached + i, row, pages);
+                if step.n_columns == max_columns {
+                    self.run_step(&mut step)?;
+                }
+            }
+        }
+        self.run_step(&mut step)
+    }
+
+    fn run_step(&mut self, step: &mut StepWords) -> Result<()> {
+        if step.n_columns == 0 {
+            return Ok(());
+        }
+        if step.words != self.sent_step {
+            self.gpu.write(&mut self.step, 0, &step.words)?;
+            self.counts.uploads += 1;
+            self.sent_step.copy_from_slice(&step.words);
+        }
+        let n_columns = COLUMN_COUNTS.into_iter().find(|&c| c as usize >= step.n_columns);
+        let n_chunks = Dims::n_chunks(step.n_positions).next_power_of_two().min(self.dims.max_chunks());
+        let key = GraphKey {
+            n_columns: n_columns.expect("a step has at most MAX_COLUMNS columns"),
+            n_chunks,
+            has_rows: step.has_rows,
+        };
+        if !self.graphs.contains_key(&key) {
+            let gpu = self.gpu.clone();
+            let graph = gpu.record(|| self.launch(key))?;
+            self.counts.recorded += 1;
+            self.counts.nodes = graph.n_nodes;
+            self.graphs.insert(key, graph);
+        }
+        // SAFETY: the buffers that it was recorded with are fields of this backend; where one is replaced, the graphs are
+        // dropped first.
+        unsafe { self.gpu.run(&self.graphs[&key])? };
+        self.counts.graphs += 1;
+        step.clear();
+        Ok(())
+    }
+
+    /// Launches a step: the model, in order.
+    fn launch(&mut self, key: GraphKey) -> Result<()> {
+        let Self { gpu, kernels, model, pages, activations: act, step, logits, dims, config, .. } = self;
+        let GraphKey { n_columns, n_chunks, has_rows } = key;
+        let run = Step { gpu, kernels, dims, step, n_columns, n_chunks };
+
+        run.embed(act, &model.wte, &model.wpe)?;
+        for (i, (layer, pages)) in model.h.iter().zip(pages).enumerate() {
+            run.qkv(act, pages, &layer.ln_1, &layer.c_attn)?;
+            run.attention(act, pages, config.attn_scale(i))?;
+            run.merge(act, &layer.attn_c_proj)?;
+
+            run.fc(act, &layer.ln_2, &layer.c_fc)?;
+            run.add(act, &layer.mlp_c_proj)?;
+        }
+        if has_rows {
+            run.logits(&mut logits.buffer, act, &model.ln_f, model.lm_head.as_ref().unwrap_or(&model.wte))?;
+        }
+        Ok(())
+    }
+}
+
+/// A step as the device takes it: see `kernels/common.cuh`.
+#[derive(Debug)]
+struct StepWords {
+    words: Vec<u32>,
+    n_columns: usize,
+    /// Positions of the longest column's sequence, up to and with the column.
+    n_positions: usize,
+    has_rows: bool,
+    n_pages: usize,
+}
+
+impl StepWords {
+    fn new(dims: &Dims) -> Self {
+        let mut step = Self {
+            words: vec![0; dims.step_len()],
+            n_columns: 0,
+            n_positions: 0,
+            has_rows: false,
+            n_pages: dims.n_pages(),
+        };
+        step.clear();
+        step
+    }
+
+    fn clear(&mut self) {
+        self.words.fill(0);
+        self.words[STEP_POSITIONS as usize..STEP_PAGES as usize].fill(NO_COLUMN);
+        (self.n_columns, self.n_positions, self.has_rows) = (0, 0, false);
+    }
+
+    fn push(&mut self, token: u32, position: usize, row: u32, pages: &[u32]) {
+        let column = self.n_columns;
+        self.words[STEP_TOKENS as usize + column] = token;
+        self.words[STEP_POSITIONS as usize + column] = position as u32;
+        self.words[STEP_ROWS as usize + column] = row;
+        let pages = &pages[..position / PAGE_LEN + 1];
+        self.words[STEP_PAGES as usize + column * self.n_pages..][..pages.len()].copy_from_slice(pages);
+        self.n_columns += 1;
+        self.n_positions = self.n_positions.max(position + 1);
+        self.has_rows |= row != NO_COLUMN;
+    }
+}
+
+/// Rows of logits on the device, and a copy on the host once somebody asks.
+#[derive(Debug)]
+pub struct DeviceLogits {
+    buffer: Buffer<f32>,
+    n_rows: usize,
+    n_vocab: usize,
+    host: OnceCell<Vec<f32>>,
+    /// The memory of an earlier `host`.
+    spare: RefCell<Vec<f32>>,
+    gpu: Gpu,
+}
+
+impl DeviceLogits {
+    pub(super) fn new(gpu: &Gpu, n_vocab: usize) -> Result<Self> {
+        Ok(Self {
+            buffer: gpu.alloc(n_vocab, "logits")?,
+            n_rows: 0,
+            n_vocab,
+            host: OnceCell::new(),
+            spare: RefCell::default(),
+            gpu: gpu.clone(),
+        })
+    }
+
+    /// Makes room for `n_rows` rows and forgets those that were there; returns whether they moved.
+    fn reserve(&mut self, gpu: &Gpu, n_rows: usize) -> Result<bool> {
+        if let Some(host) = self.host.take() {
+            self.spare.replace(host);
+        }
+        self.n_rows = n_rows;
+        let moves = n_rows * self.n_vocab > self.buffer.len();
+        if moves {
+            self.buffer = gpu.alloc(n_rows * self.n_vocab, "logits")?;
+        }
+        Ok(moves)
+    }
+
+    /// Number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// Row `row`, `[V]`; the first call waits for the device and copies all rows.
+    pub fn row(&self, row: usize) -> Result<&[f32]> {
+        if self.host.get().is_none() {
+            let mut host = self.spare.take();
+            host.resize(self.n_rows * self.n_vocab, 0.0);
+            self.gpu.read(&self.buffer, 0, &mut host)?;
+            let _ = self.host.set(host);
+        }
+        let host = self.host.get().map_or(&[][..], Vec::as_slice);
+        Ok(&host[row * self.n_vocab..][..self.n_vocab])
+    }
+}

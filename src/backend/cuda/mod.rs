@@ -1,0 +1,142 @@
+//! CUDA: hand-written kernels on an NVIDIA GPU, or on the emulator in its place.
+//!
+//! [`CudaBackend`]'s forward pass is GPT-2 in model order, over the launchers of [`kernels`]. Weights are packed on the device
+//! ([`model`]), keys and values live there in pages, and a decode step is one recorded graph. Only [`driver`], `staging`, `probe`
+//! and the launchers are unsafe. Tested in `tests/cuda/`, on the emulator.
+//!
+//! - [`probe`]: whether there is a device, and why not.
+//! - [`driver`]: the driver API, as far as it is used here.
+//! - [`images`]: the kernels' code, and which of it a device runs.
+//! - [`kernels`]: one safe launcher per kernel.
+
+pub mod driver;
+mod forward;
+pub mod images;
+pub mod kernels;
+pub mod model;
+mod probe;
+mod staging;
+
+pub use forward::DeviceLogits;
+pub use probe::probe;
+
+use crate::{Config, Error, Result, Weights};
+use driver::{Buffer, Gpu, Graph};
+use kernels::{Activations, Dims, Kernels, Pages, padded};
+use model::Model;
+use std::collections::HashMap;
+
+/// GPT-2 on a CUDA device: fp16 weights, everything else in fp32.
+#[derive(Debug)]
+pub struct CudaBackend {
+    config: Config,
+    // Fields are dropped in this order: graphs before what they use, the device last.
+    graphs: HashMap<GraphKey, Graph>,
+    kernels: Kernels,
+    model: Model,
+    pages: Vec<Pages>,
+    activations: Activations,
+    step: Buffer<u32>,
+    /// The step as the device has it.
+    sent_step: Vec<u32>,
+    logits: DeviceLogits,
+    dims: Dims,
+    gpu: Gpu,
+    /// Graphs launched and copies made since the backend was opened.
+    pub counts: Counts,
+    /// The error that ended the device's work: it stays.
+    lost: Option<String>,
+}
+
+/// What a graph was recorded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct GraphKey {
+    n_columns: u32,
+    n_chunks: u32,
+    has_rows: bool,
+}
+
+/// What was asked of the driver.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Graphs launched.
+    pub graphs: usize,
+    /// Graphs recorded.
+    pub recorded: usize,
+    /// Launches of the last graph recorded.
+    pub nodes: usize,
+    /// Copies to the device.
+    pub uploads: usize,
+}
+
+impl CudaBackend {
+    /// Puts `weights` on device number `ordinal`, calling `progress` with the bytes done and those in all.
+    ///
+    /// Fails where there is no such device, where its memory does not hold the model and a KV cache of `n_cache` tokens, or
+    /// where the model's shape is beyond what the kernels support.
+    pub fn open(
+        ordinal: usize,
+        weights: &Weights,
+        n_cache: usize,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Self> {
+        probe(ordinal).map_err(|reason| Error::NoCuda { reason })?;
+        let config = weights.config.clone();
+        let dims = Dims::new(&config)?;
+        let gpu = Gpu::open(ordinal)?;
+        let needed = model::n_bytes(&config) + cache_bytes(&config, n_cache) + work_bytes(&config, &dims);
+        let (free, _) = gpu.memory()?;
+        if needed > free {
+            return Err(Error::DeviceMemory { needed, free });
+        }
+        let kernels = Kernels::load(&gpu, &dims)?;
+        let model = Model::upload(&gpu, &kernels, weights, progress)?;
+        let columns = kernels::COLUMN_COUNTS[2] as usize;
+        let chunks = columns * config.n_head * dims.max_chunks() as usize;
+        let zeros = |len, what| gpu.zeros(len, what);
+        Ok(Self {
+            graphs: HashMap::new(),
+            model,
+            pages: Vec::new(),
+            activations: Activations {
+                residual: zeros(columns * config.n_embd, "activations")?,
+                q: zeros(columns * config.n_embd, "activations")?,
+                chunk_out: zeros(chunks * config.head_dim(), "activations")?,
+                chunk_stats: zeros(chunks * 2, "activations")?,
+                inner: zeros(columns * padded(config.n_inner), "activations")?,
+            },
+            step: gpu.zeros(dims.step_len(), "the step")?,
+            sent_step: vec![0; dims.step_len()],
+            logits: DeviceLogits::new(&gpu, config.n_vocab)?,
+            kernels,
+            config,
+            dims,
+            gpu,
+            counts: Counts::default(),
+            lost: None,
+        })
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+}
+
+/// Bytes of a KV cache of `n_tokens`.
+fn cache_bytes(config: &Config, n_tokens: usize) -> usize {
+    let n_pages = n_tokens.div_ceil(crate::cache::PAGE_LEN);
+    2 * 4 * config.n_layer * n_pages * page_len(config)
+}
+
+/// Floats of a page's keys, in one layer.
+fn page_len(config: &Config) -> usize {
+    config.n_head * crate::cache::PAGE_LEN * config.head_dim().next_multiple_of(8)
+}
+
+/// Bytes of everything that a decode step uses beside weights and cache.
+fn work_bytes(config: &Config, dims: &Dims) -> usize {
+    let chunks = config.n_head * dims.max_chunks() as usize * (config.head_dim() + 2);
+    let column = 2 * config.n_embd + padded(config.n_inner) + chunks + config.n_vocab;
+    4 * (kernels::COLUMN_COUNTS[2] as usize * column + dims.step_len())
+}

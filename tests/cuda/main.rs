@@ -1,0 +1,7 @@
+//! The CUDA backend on the emulator: its kernels are the PTX that ships, run through the driver calls that ship.
+
+mod emulator;
+#[path = "../parity/golden.rs"]
+#[allow(dead_code)]
+mod golden;
+mod models;
