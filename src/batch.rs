@@ -17,6 +17,16 @@ pub enum Rows {
     All,
 }
 
+/// What tokens are to their sequence. A GPU runs a prompt on tensor cores and generated tokens by multiply-adds, which round
+/// differently; since this, and not the number of tokens, decides, a prompt's results do not depend on how it is cut into calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Given: any number of tokens a call.
+    Prompt,
+    /// Chosen by the model, or proposed for it to choose: one or a few tokens a call.
+    Generated,
+}
+
 /// One sequence's share of a [`Batch`].
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -26,6 +36,8 @@ pub struct Entry {
     pub tokens: Range<usize>,
     /// Which of them get logits.
     pub rows: Rows,
+    /// What the tokens are.
+    pub phase: Phase,
 }
 
 impl Entry {
@@ -52,7 +64,7 @@ impl Batch {
         Self::default()
     }
 
-    /// A batch of one sequence.
+    /// A batch of one sequence's prompt.
     pub fn one(seq: SeqId, tokens: &[u32], rows: Rows) -> Self {
         let mut batch = Self::new();
         batch.push(seq, tokens, rows);
@@ -65,16 +77,24 @@ impl Batch {
         self.entries.clear();
     }
 
-    /// Appends `tokens` to the sequence `seq`.
+    /// Appends `tokens`, a prompt or a part of one, to the sequence `seq`.
     ///
     /// # Panics
     /// If `tokens` is empty or `seq` is already in the batch.
     pub fn push(&mut self, seq: SeqId, tokens: &[u32], rows: Rows) {
+        self.push_as(Phase::Prompt, seq, tokens, rows);
+    }
+
+    /// [`push`](Self::push), for tokens of either phase.
+    ///
+    /// # Panics
+    /// If `tokens` is empty or `seq` is already in the batch.
+    pub fn push_as(&mut self, phase: Phase, seq: SeqId, tokens: &[u32], rows: Rows) {
         assert!(!tokens.is_empty(), "a batch entry needs at least one token");
         assert!(self.entries.iter().all(|e| e.seq != seq), "sequence {seq:?} is in the batch twice");
         let start = self.tokens.len();
         self.tokens.extend_from_slice(tokens);
-        self.entries.push(Entry { seq, tokens: start..self.tokens.len(), rows });
+        self.entries.push(Entry { seq, tokens: start..self.tokens.len(), rows, phase });
     }
 
     /// All new tokens, entry after entry.

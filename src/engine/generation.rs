@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     Config, Error, Result,
-    batch::Rows,
+    batch::{Phase, Rows},
     sampler::{History, Sampler, TokenLogprobs},
     stop::StopMatcher,
     tokenizer::Detokenizer,
@@ -183,7 +183,7 @@ impl Generation<'_> {
             if rest.len() <= PREFILL_LEN {
                 break;
             }
-            self.session.forward(&rest[..PREFILL_LEN], Rows::None, |_| Ok(()))?;
+            self.session.forward(Phase::Prompt, &rest[..PREFILL_LEN], Rows::None, |_| Ok(()))?;
             self.n_fed += PREFILL_LEN;
         }
         let Self { session, sampler, params, ids, completion, suppressed, .. } = self;
@@ -191,7 +191,8 @@ impl Generation<'_> {
         let n_top = params.logprobs;
         let suppressed = if completion.stats.n_generated < params.min_tokens { &suppressed[..] } else { &[] };
         let history = History { tokens: ids, n_prompt: completion.stats.n_prompt };
-        let chosen = session.forward(&ids[self.n_fed..], Rows::Last, |logits| {
+        let phase = if completion.stats.n_generated == 0 { Phase::Prompt } else { Phase::Generated };
+        let chosen = session.forward(phase, &ids[self.n_fed..], Rows::Last, |logits| {
             let row = &logits.row(0)?[..n_choices];
             let token = sampler.sample(row, history, suppressed)?;
             Ok((token, n_top.map(|n| TokenLogprobs::new(row, token, n))))

@@ -4,7 +4,7 @@ use super::{Completion, Engine, GenerateParams, Generation, Prompt, Runner, Step
 use crate::{
     Result,
     backend::Logits,
-    batch::{Batch, Rows},
+    batch::{Batch, Phase, Rows},
     cache::SeqId,
 };
 
@@ -94,10 +94,10 @@ impl Session {
         self.reset()?;
         let (context, scored) = ids.split_at(first.min(ids.len()));
         for chunk in context.chunks(PREFILL_LEN) {
-            self.forward(chunk, Rows::None, |_| Ok(()))?;
+            self.forward(Phase::Prompt, chunk, Rows::None, |_| Ok(()))?;
         }
         for (i, chunk) in scored.chunks(ALL_ROWS_LEN).enumerate() {
-            self.forward(chunk, Rows::All, |logits| {
+            self.forward(Phase::Prompt, chunk, Rows::All, |logits| {
                 for row in 0..logits.n_rows() {
                     each(context.len() + i * ALL_ROWS_LEN + row, logits.row(row)?);
                 }
@@ -109,12 +109,13 @@ impl Session {
 
     pub(super) fn forward<T>(
         &mut self,
+        phase: Phase,
         tokens: &[u32],
         rows: Rows,
         read: impl FnOnce(Logits) -> Result<T>,
     ) -> Result<T> {
         self.batch.clear();
-        self.batch.push(self.seq, tokens, rows);
+        self.batch.push_as(phase, self.seq, tokens, rows);
         let mut runner = self.engine.runner();
         let Runner { backend, cache, .. } = &mut *runner;
         read(backend.forward(&self.batch, cache)?)

@@ -3,7 +3,7 @@
 use super::super::exit::Failure;
 use halfwarp::{
     backend::Backend,
-    batch::{Batch, Rows},
+    batch::{Batch, Phase, Rows},
     cache::{KvCache, SeqId},
 };
 use std::{fmt, time::Instant};
@@ -119,7 +119,7 @@ impl Bench {
         let ids = self.ids(test.n_positions());
         self.cache.truncate(self.seq, 0)?;
         if test.depth > 0 {
-            self.forward(&ids[..test.depth], Rows::None)?;
+            self.forward(Phase::Prompt, &ids[..test.depth], Rows::None)?;
         }
         let (prompt, gen_ids) = ids[test.depth..].split_at(test.n_prompt);
         if warm_up {
@@ -137,17 +137,17 @@ impl Bench {
         self.cache.truncate(self.seq, depth)?;
         let started = Instant::now();
         if !prompt.is_empty() {
-            self.forward(prompt, Rows::Last)?;
+            self.forward(Phase::Prompt, prompt, Rows::Last)?;
         }
         for id in gen_ids {
-            self.forward(std::slice::from_ref(id), Rows::Last)?;
+            self.forward(Phase::Generated, std::slice::from_ref(id), Rows::Last)?;
         }
         Ok(started.elapsed().as_secs_f64())
     }
 
-    fn forward(&mut self, ids: &[u32], rows: Rows) -> Result<(), Failure> {
+    fn forward(&mut self, phase: Phase, ids: &[u32], rows: Rows) -> Result<(), Failure> {
         self.batch.clear();
-        self.batch.push(self.seq, ids, rows);
+        self.batch.push_as(phase, self.seq, ids, rows);
         let logits = self.backend.forward(&self.batch, &mut self.cache)?;
         if logits.n_rows() > 0 {
             std::hint::black_box(logits.row(0)?);
