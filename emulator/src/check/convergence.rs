@@ -42,6 +42,11 @@ impl Convergence {
 }
 
 impl Observer for Convergence {
+    /// Barriers are all it wants.
+    fn follows(&self) -> bool {
+        false
+    }
+
     fn instruction(&mut self, scene: &Scene<'_>, step: &Step<'_, '_>) -> Result<(), Fault> {
         if step.mask != 0 && matches!(step.instr.exec, Exec::Control(Control::Barrier)) {
             let form = BarrierForm::decode(step.instr.flags);

@@ -39,6 +39,10 @@ fn words(offset: u64, bytes: u32) -> std::ops::Range<usize> {
 }
 
 impl Observer for Copies {
+    fn follows(&self) -> bool {
+        false
+    }
+
     fn access(&mut self, scene: &Scene<'_>, access: &Access<'_>) -> Result<(), Fault> {
         if access.space != Space::Shared || access.kind == AccessKind::CopyWrite {
             return Ok(());

@@ -72,6 +72,10 @@ impl Dependence {
 }
 
 impl Observer for Dependence {
+    fn follows(&self) -> bool {
+        false
+    }
+
     fn access(&mut self, scene: &Scene<'_>, access: &Access<'_>) -> Result<(), Fault> {
         if access.space != Space::Global {
             return Ok(());

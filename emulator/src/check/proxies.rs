@@ -91,21 +91,31 @@ impl Block {
 }
 
 impl Observer for Proxies {
+    fn follows(&self) -> bool {
+        false
+    }
+
     fn access(&mut self, scene: &Scene<'_>, access: &Access<'_>) -> Result<(), Fault> {
         if access.space != Space::Shared || matches!(access.kind, AccessKind::Load | AccessKind::CopyRead) {
             return Ok(());
         }
         let Some(Some(block)) = self.blocks.get_mut(scene.place.block as usize) else { return Ok(()) };
         self.time += 1;
+        let write =
+            |lane: u32| Write { thread: 32 * scene.place.warp + lane, time: self.time, pc: scene.place.pc };
+        if access.contiguous && access.bytes >= 4 && block.sources.is_empty() {
+            let words = block.words(access.addresses[0], 32 * access.bytes);
+            for (lane, words) in (0..).zip(words.chunks_mut(access.bytes as usize / 4)) {
+                words.fill(Some(write(lane)));
+            }
+            return Ok(());
+        }
         for lane in lanes(access.mask) {
-            let (address, thread) = (access.addresses[lane as usize & 31], 32 * scene.place.warp + lane);
+            let address = access.addresses[lane as usize & 31];
             block.overwritten(scene, lane, address, access.bytes)?;
             match access.kind {
                 AccessKind::CopyWrite => block.words(address, access.bytes).fill(None),
-                _ => {
-                    let write = Write { thread, time: self.time, pc: scene.place.pc };
-                    block.words(address, access.bytes).fill(Some(write));
-                }
+                _ => block.words(address, access.bytes).fill(Some(write(lane))),
             }
         }
         Ok(())

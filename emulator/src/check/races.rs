@@ -7,10 +7,12 @@
 
 use super::{
     clock::Clock,
+    places::{Conflict, Global, each_place},
+    relations::Known,
     releases::Releases,
     report,
-    sets::{Class, Member, Relations, Sets},
-    shadow::{self, Cell, PAGE, Pages, Shadow, Splits},
+    sets::{Class, Member, Sets},
+    shadow::{Cell, Pages, Shadow, Splits},
     threads::{Gathering, Warp, lanes},
 };
 use crate::{
@@ -48,65 +50,6 @@ pub struct Races {
     splits: Splits,
     sets: Sets,
     releases: Releases,
-}
-
-/// What an access must know of others.
-struct Known<'a> {
-    me: &'a Warp,
-    warps: u32,
-    closed: &'a [bool],
-    /// A warp, and the epoch up to which all of `me` know all of it: the last such found.
-    recent: std::cell::Cell<(u32, u32)>,
-    /// The access, if lanes of one instruction may store equal values to one place.
-    access: Option<&'a Access<'a>>,
-}
-
-impl Relations for Known<'_> {
-    fn ordered(&self, old: &Member, new: &Member) -> bool {
-        self.me.knows(new.mask, old.warp, old.mask, old.epoch)
-    }
-
-    #[inline(always)]
-    fn ordered_write(&self, warp: u32, lane: u8, epoch: u32, new: &Member) -> bool {
-        let (recent, until) = self.recent.get();
-        (warp == recent && epoch <= until) || self.ordered_slowly(warp, lane, epoch, new)
-    }
-
-    fn same_block(&self, a: u32, b: u32) -> bool {
-        a / self.warps == b / self.warps
-    }
-
-    fn closed(&self, warp: u32) -> bool {
-        self.closed.get((warp / self.warps) as usize).copied().unwrap_or(false)
-    }
-}
-
-impl Known<'_> {
-    #[inline(never)]
-    fn ordered_slowly(&self, warp: u32, lane: u8, epoch: u32, new: &Member) -> bool {
-        if warp == new.warp && new.mask == 1 << lane {
-            return true;
-        }
-        self.recent.set((warp, self.me.knows_all_until(warp)));
-        epoch <= self.recent.get().1
-            || self.me.knows(new.mask, warp, 1 << lane, epoch)
-            || self.access.is_some_and(|a| warp == new.warp && epoch == new.epoch && equal(a, lane, new))
-    }
-}
-
-/// Whether a lane stores the same to the same place as `lane` did before it in the same instruction.
-fn equal(access: &Access<'_>, lane: u8, new: &Member) -> bool {
-    let (a, b) = (usize::from(lane), new.mask.trailing_zeros() as usize & 31);
-    let mask = if access.element >= 4 { u32::MAX } else { (1 << (8 * access.element)) - 1 };
-    let same = |(low, high): &([u32; 32], [u32; 32])| {
-        (low[a] ^ low[b]) & mask == 0 && (access.element < 8 || high[a] == high[b])
-    };
-    new.class == Class::Write
-        && a < b
-        && access.mask >> a & 1 == 1
-        && access.addresses[a] == access.addresses[b]
-        && !access.values.is_empty()
-        && access.values.iter().all(same)
 }
 
 impl Races {
@@ -166,19 +109,13 @@ impl Races {
         let Some(Some(block)) = self.blocks.get_mut(place.block as usize) else { return Ok(()) };
         let Block { warps, cells, splits, sets, .. } = &mut **block;
         let Some(me) = warps.get(place.warp as usize) else { return Ok(()) };
-        let known = Known {
-            me,
-            warps: self.warps,
-            closed: &self.closed,
-            recent: std::cell::Cell::new((u32::MAX, 0)),
-            access: (!self.equal_values).then_some(access),
-        };
+        let known = Known::new(me, self.warps, &self.closed, (!self.equal_values).then_some(access));
         let (warp, epoch) = (place.block * self.warps + place.warp, me.epoch());
-        let new = Member { warp, epoch, mask: 0, class: class(access), pc: place.pc };
+        let mut new = Member { warp, epoch, mask: 0, class: class(access), pc: place.pc };
         let found = if access.space == Space::Shared {
             let mut shadow = Shadow { cells, splits, sets };
             each_place(access, |mask, address, bytes| {
-                let new = Member { mask, ..new };
+                new.mask = mask;
                 if access.kind == AccessKind::CopyWrite {
                     // Checked when it was issued; whoever touches the bytes in between is found by `copies`.
                     shadow.land(address as usize, bytes, &new);
@@ -308,6 +245,10 @@ impl Races {
 }
 
 impl Observer for Races {
+    fn follows(&self) -> bool {
+        false
+    }
+
     fn access(&mut self, scene: &Scene<'_>, access: &Access<'_>) -> Result<(), Fault> {
         if !matches!(access.space, Space::Global | Space::Shared) {
             return Ok(());
@@ -332,66 +273,6 @@ impl Observer for Races {
             _ => self.block_event(scene, event),
         }
         Ok(())
-    }
-}
-
-/// Why an access is a finding.
-enum Conflict {
-    /// `new` races with `old`.
-    Race { old: Member, new: Member, at: u64 },
-    /// `new` reads through the read-only path what `old` wrote.
-    Written { old: Member, new: Member, at: u64 },
-    /// `new` writes what `reader` read through the read-only path.
-    ReadOnly { reader: Member, new: Member, at: u64 },
-}
-
-/// The records of global memory.
-struct Global<'a> {
-    pages: &'a mut Pages,
-    splits: &'a mut Splits,
-    sets: &'a mut Sets,
-}
-
-impl Global<'_> {
-    fn access(&mut self, access: &Access<'_>, new: &Member, known: &Known<'_>) -> Result<(), Conflict> {
-        let writes = new.class.writes();
-        each_place(access, |mask, address, bytes| {
-            let number = address / PAGE;
-            let page = self.pages.get(number);
-            let (new, offset) = (Member { mask, ..*new }, (address % PAGE) as usize);
-            if writes && let Some(read) = &page.read_only {
-                let (word, bits) = shadow::bits(offset, bytes);
-                if read[word] & bits != 0 {
-                    return Err(Conflict::ReadOnly { reader: page.reader, new, at: address });
-                }
-            }
-            page.cells();
-            let mut shadow = Shadow { cells: &mut page.cells, splits: self.splits, sets: self.sets };
-            let touched = shadow.touch(offset, bytes, &new, known);
-            touched.map_err(|(old, at)| Conflict::Race { old, new, at: number * PAGE + at as u64 })
-        })
-    }
-
-    /// A load through the read-only path.
-    fn read_only(&mut self, access: &Access<'_>, new: &Member) -> Result<(), Conflict> {
-        each_place(access, |mask, address, bytes| {
-            let number = address / PAGE;
-            let page = self.pages.get(number);
-            let (new, offset) = (Member { mask, ..*new }, (address % PAGE) as usize);
-            if !page.cells.is_empty() {
-                let shadow = Shadow { cells: &mut page.cells, splits: self.splits, sets: self.sets };
-                if let Some((old, at)) = shadow.writer(offset, bytes) {
-                    return Err(Conflict::Written { old, new, at: number * PAGE + at as u64 });
-                }
-            }
-            let read = page.read_only.get_or_insert_with(|| {
-                page.reader = new;
-                Box::new([0; 64])
-            });
-            let (word, bits) = shadow::bits(offset, bytes);
-            read[word] |= bits;
-            Ok(())
-        })
     }
 }
 
@@ -424,42 +305,7 @@ fn class(access: &Access<'_>) -> Class {
     }
 }
 
-/// Bytes of the widest access of a lane.
-const WIDEST: u32 = 32;
-
 /// A cluster is a block here: clusters of more are not checked as such.
 fn narrowed(scope: Scope) -> Scope {
     if scope == Scope::Cluster { Scope::Block } else { scope }
-}
-
-/// Each address of an access with the lanes that access it; writes come one lane at a time.
-#[inline(always)]
-fn each_place<E>(
-    access: &Access<'_>,
-    mut visit: impl FnMut(u32, u64, usize) -> Result<(), E>,
-) -> Result<(), E> {
-    let reads = matches!(access.kind, AccessKind::Load | AccessKind::CopyRead);
-    let mut rest = access.mask;
-    while rest != 0 {
-        let lane = rest.trailing_zeros();
-        let address = access.addresses[lane as usize];
-        let mut mask = 1 << lane;
-        if reads {
-            let mut next = lane + 1;
-            while next < 32 && rest >> next & 1 == 1 && access.addresses[next as usize] == address {
-                mask |= 1 << next;
-                next += 1;
-            }
-        }
-        rest &= !mask;
-        if access.bytes <= WIDEST {
-            visit(mask, address, access.bytes as usize)?;
-            continue;
-        }
-        // Bulk copies come in multiples of 16 bytes.
-        for at in (0..access.bytes).step_by(16) {
-            visit(mask, address + u64::from(at), (access.bytes - at).min(16) as usize)?;
-        }
-    }
-    Ok(())
 }

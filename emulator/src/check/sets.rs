@@ -95,11 +95,27 @@ struct Node {
 }
 
 /// All sets of a launch, or of the shared memory of a block.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sets {
     /// Set `i` is node `i - 1` and its rest.
     nodes: Vec<Node>,
-    after: HashMap<(u32, u32, u32, u32, Class), u32, BuildHasherDefault<Mix>>,
+    after: HashMap<Key, u32, BuildHasherDefault<Mix>>,
+    /// What was asked of `after` lately, by the first lane of the access: a warp that goes through an array asks the same again.
+    recent: [(Key, u32); 32],
+}
+
+/// A set, and the access that comes: its warp, epoch, lanes and class.
+type Key = (u32, u32, u32, u32, Class);
+
+impl Default for Sets {
+    fn default() -> Sets {
+        // No access has no lanes.
+        Sets {
+            nodes: Vec::new(),
+            after: HashMap::default(),
+            recent: [((EMPTY, 0, 0, 0, Class::Read), EMPTY); 32],
+        }
+    }
 }
 
 /// What others have to say about members.
@@ -116,18 +132,28 @@ pub trait Relations {
 
 impl Sets {
     /// The set after `new`, or the member of it that `new` races with.
-    #[inline]
+    #[inline(always)]
     pub fn after(&mut self, set: u32, new: &Member, relations: &impl Relations) -> Result<u32, Member> {
         if set == EMPTY && new.class == Class::Write {
             return Ok(EMPTY);
         }
         let key = (set, new.warp, new.epoch, new.mask, new.class);
-        if let Some(&known) = self.after.get(&key) {
-            return Ok(known);
-        }
-        let found = self.find_after(set, new, relations)?;
-        self.after.insert(key, found);
-        Ok(found)
+        let (recent, known) = self.recent[new.mask.trailing_zeros() as usize & 31];
+        if recent == key { Ok(known) } else { self.ask(key, new, relations) }
+    }
+
+    #[inline(never)]
+    fn ask(&mut self, key: Key, new: &Member, relations: &impl Relations) -> Result<u32, Member> {
+        let known = match self.after.get(&key) {
+            Some(&known) => known,
+            None => {
+                let found = self.find_after(key.0, new, relations)?;
+                self.after.insert(key, found);
+                found
+            }
+        };
+        self.recent[new.mask.trailing_zeros() as usize & 31] = (key, known);
+        Ok(known)
     }
 
     fn top(&self, set: u32) -> Option<&Member> {

@@ -22,22 +22,35 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Accesses the place; an access that this one races with is an error.
+    /// Accesses the place; an access that this one races with is an error. `last` is the set of the place that the same access touched
+    /// before and the set that came after: neighbours mostly have the same.
     #[inline(always)]
-    fn touch(&mut self, sets: &mut Sets, new: &Member, relations: &impl Relations) -> Result<(), Member> {
+    fn touch(
+        &mut self,
+        sets: &mut Sets,
+        new: &Member,
+        relations: &impl Relations,
+        last: &mut (u32, u32),
+    ) -> Result<(), Member> {
         if self.epoch != 0 && !relations.ordered_write(self.warp, self.lane, self.epoch, new) {
             return Err(self.write());
         }
-        self.set = sets.after(self.set, new, relations)?;
-        match new.class {
-            Class::Write => {
-                (self.warp, self.epoch, self.pc) = (new.warp, new.epoch, new.pc);
-                (self.lane, self.written) = (new.mask.trailing_zeros() as u8, true);
-            }
-            Class::StrongWrite(_) | Class::Atomic(_) => self.written = true,
-            Class::Read | Class::StrongRead(_) => {}
+        if self.set != last.0 {
+            *last = (self.set, sets.after(self.set, new, relations)?);
+        }
+        self.set = last.1;
+        if new.class == Class::Write {
+            (self.warp, self.epoch, self.pc) = (new.warp, new.epoch, new.pc);
+            (self.lane, self.written) = (new.mask.trailing_zeros() as u8, true);
+        } else if new.class.writes() {
+            self.written = true;
         }
         Ok(())
+    }
+
+    /// Whether anything ever wrote here in this launch.
+    pub fn written(&self) -> bool {
+        self.written
     }
 
     fn write(&self) -> Member {
@@ -74,6 +87,9 @@ impl Splits {
     }
 }
 
+/// No place was touched before: no set has this number.
+const NOTHING: (u32, u32) = (u32::MAX, 0);
+
 /// Where accesses to a piece of memory are recorded.
 pub struct Shadow<'a> {
     /// The words of the piece.
@@ -97,12 +113,14 @@ impl Shadow<'_> {
         if bytes < 4 {
             return self.touch_part(offset, bytes, new, relations);
         }
-        for word in offset / 4..(offset + bytes) / 4 {
-            let Some(cell) = self.cells.get_mut(word) else { continue };
+        let mut last = NOTHING;
+        let end = ((offset + bytes) / 4).min(self.cells.len());
+        for word in offset / 4..end {
+            let cell = &mut self.cells[word];
             if cell.split {
                 self.touch_part(4 * word, 4, new, relations)?;
             } else {
-                cell.touch(self.sets, new, relations).map_err(|m| (m, 4 * word))?;
+                cell.touch(self.sets, new, relations, &mut last).map_err(|m| (m, 4 * word))?;
             }
         }
         Ok(())
@@ -118,8 +136,9 @@ impl Shadow<'_> {
     ) -> Result<(), (Member, usize)> {
         let Some(cell) = self.cells.get_mut(offset / 4) else { return Ok(()) };
         let parts = self.splits.split(cell);
+        let mut last = NOTHING;
         for (i, part) in parts.iter_mut().enumerate().skip(offset % 4).take(bytes) {
-            part.touch(self.sets, new, relations).map_err(|m| (m, offset / 4 * 4 + i))?;
+            part.touch(self.sets, new, relations, &mut last).map_err(|m| (m, offset / 4 * 4 + i))?;
         }
         let writes = new.class.writes();
         cell.written |= writes;
@@ -192,6 +211,14 @@ impl Page {
         }
         &mut self.cells
     }
+
+    /// The bits of what was read through the read-only path; `reader` is the first if nobody did before.
+    pub fn read_only(&mut self, reader: Member) -> &mut [u64; 64] {
+        self.read_only.get_or_insert_with(|| {
+            self.reader = reader;
+            Box::new([0; 64])
+        })
+    }
 }
 
 /// The pages of global memory that a launch touched.
@@ -199,27 +226,31 @@ impl Page {
 pub struct Pages {
     numbers: HashMap<u64, usize, std::hash::BuildHasherDefault<super::sets::Mix>>,
     pages: Vec<Page>,
-    /// The page asked for last, and its place.
-    last: Option<(u64, usize)>,
+    /// Pages asked for lately, by the end of their number, and their places.
+    recent: [Option<(u64, usize)>; RECENT],
 }
+
+/// Pages remembered: a kernel goes through a few arrays, and several rows of each, in turn.
+const RECENT: usize = 16;
 
 impl Pages {
     /// The page of this number, made if need be.
     #[inline(always)]
     pub fn get(&mut self, number: u64) -> &mut Page {
-        let at = match self.last {
-            Some((last, at)) if last == number => at,
+        let at = match self.recent[number as usize % RECENT] {
+            Some((recent, at)) if recent == number => at,
             _ => self.find(number),
         };
         &mut self.pages[at]
     }
 
+    #[inline(never)]
     fn find(&mut self, number: u64) -> usize {
         let at = *self.numbers.entry(number).or_insert_with(|| {
             self.pages.push(Page::default());
             self.pages.len() - 1
         });
-        self.last = Some((number, at));
+        self.recent[number as usize % RECENT] = Some((number, at));
         at
     }
 }

@@ -5,7 +5,7 @@
 
 use super::clock::{Clock, Known};
 use crate::machine::Scope;
-use std::{mem, sync::Arc};
+use std::{cell::Cell, mem, sync::Arc};
 
 /// What a lane knows: of other warps, and of the lanes of its own warp (but for itself, of which it knows all).
 #[derive(Debug, Clone)]
@@ -71,6 +71,9 @@ pub struct Warp {
     views: Views,
     fenced: Vec<Fenced>,
     pending: Vec<Pending>,
+    /// What [`Warp::knows_all_until`] found lately, by the end of the number of the warp asked about: that number, the epoch when it was
+    /// asked, and the answer. What lanes know changes with the epoch only.
+    until: [Cell<(u32, u32, u32)>; 4],
 }
 
 impl Warp {
@@ -85,6 +88,8 @@ impl Warp {
             views: Views::Same(view),
             fenced: Vec::new(),
             pending: Vec::new(),
+            // No warp has epoch 0.
+            until: Default::default(),
         }
     }
 
@@ -117,15 +122,22 @@ impl Warp {
     /// The largest epoch of `warp` that every lane of this warp knows for every lane of that one; 0 if that differs from lane to lane.
     #[inline(always)]
     pub fn knows_all_until(&self, warp: u32) -> u32 {
-        match &self.views {
-            Views::Same(view) => {
-                match if warp == self.number { Some(&view.own) } else { view.others.get(warp) } {
-                    Some(Known::All(epoch)) => *epoch,
-                    _ => 0,
-                }
-            }
-            Views::Apart(_) => 0,
+        match self.until[warp as usize % 4].get() {
+            (about, epoch, until) if (about, epoch) == (warp, self.epoch) => until,
+            _ => self.find_until(warp),
         }
+    }
+
+    #[inline(never)]
+    fn find_until(&self, warp: u32) -> u32 {
+        let known = match &self.views {
+            Views::Same(view) if warp == self.number => Some(&view.own),
+            Views::Same(view) => view.others.get(warp),
+            Views::Apart(_) => None,
+        };
+        let until = if let Some(Known::All(epoch)) = known { *epoch } else { 0 };
+        self.until[warp as usize % 4].set((warp, self.epoch, until));
+        until
     }
 
     /// All that the lanes of `mask` know, themselves included; what they do from now on is not in it.

@@ -7,13 +7,14 @@
 //! at: lowering knows which registers some path reads before it writes them. Tests: `tests/check_undefined.rs`.
 
 use super::{
+    extent::{copy, first_clear, lanes_where, set, span},
+    follow::{finding, follow},
     poison::{Mark, Poison},
     report::{self, Origin},
     threads::lanes,
 };
 use crate::{
     machine::{Access, AccessKind, Event, Fault, FaultKind, Frame, Observer, Scene, Step},
-    memory::each_word,
     program::{Access as UseAccess, Flow, Program, Use, Width},
     ptx::ast::Space,
 };
@@ -45,6 +46,10 @@ pub struct Undefined {
 }
 
 impl Observer for Undefined {
+    fn follows(&self) -> bool {
+        self.marked > 0
+    }
+
     fn instruction(&mut self, scene: &Scene<'_>, step: &Step<'_, '_>) -> Result<(), Fault> {
         if self.marked == 0 {
             return Ok(());
@@ -139,14 +144,7 @@ impl Undefined {
     /// The lanes for which some of the `bytes` bytes at `skip` bytes after their address were never written.
     #[inline(always)]
     fn unwritten(&mut self, scene: &Scene<'_>, access: &Access<'_>, skip: u32, bytes: u32) -> u32 {
-        let (mut low, mut high) = (u64::MAX, 0);
-        for lane in 0..32 {
-            let address = access.addresses[lane];
-            let takes_part = access.mask >> lane & 1 == 1;
-            low = low.min(if takes_part { address } else { u64::MAX });
-            high = high.max(if takes_part { address } else { 0 });
-        }
-        let span = high.saturating_sub(low) + u64::from(access.bytes);
+        let (low, span) = span(access);
         match access.space {
             Space::Global => self.unwritten_global(scene, access, (low, span), (skip, bytes)),
             Space::Shared => {
@@ -257,6 +255,11 @@ impl Undefined {
             }
             Space::Shared => {
                 let Some(Some(block)) = self.blocks.get_mut(place.block as usize) else { return Ok(()) };
+                if access.contiguous && marks.is_empty() {
+                    let (first, span) = span(access);
+                    set(&mut block.shared, first, span, true);
+                    return Ok(());
+                }
                 for lane in lanes(access.mask) {
                     let address = access.addresses[lane as usize];
                     set(&mut block.shared, address, u64::from(access.bytes), true);
@@ -342,121 +345,9 @@ impl Undefined {
     }
 }
 
-/// Follows the marks through an instruction.
-#[inline(never)]
-fn follow(poison: &mut Poison, scene: &Scene<'_>, step: &Step<'_, '_>) -> Result<(), Fault> {
-    let pc = scene.place.pc as usize;
-    let (uses, flow) = (&scene.program.uses[pc], scene.program.flows[pc]);
-    let mut sources = Mark::default();
-    for u in uses.iter().filter(|u| u.access != UseAccess::Write) {
-        let mark = poison.of_use(step.frame, u);
-        if mark.lanes == 0 {
-            continue;
-        }
-        let guard = u.at == Use::GUARD;
-        let mark = mark.within(if guard { step.group } else { step.mask });
-        if mark.lanes != 0 && (u.access == UseAccess::Address || flow == Flow::Matrix) {
-            let what = match (guard, u.access) {
-                (true, _) => "the predicate that decides whether this runs",
-                (_, UseAccess::Address) => "an address, a lane or a count that this depends on",
-                _ => "an input of this matrix product",
-            };
-            return Err(finding(scene, what, mark));
-        }
-        sources = sources.or(mark);
-    }
-    if step.mask == 0 {
-        return Ok(());
-    }
-    let results = match flow {
-        // Their accesses set the marks of what they load.
-        Flow::Load | Flow::Atomic => Mark::default(),
-        Flow::Shuffle => shuffled(poison, step),
-        Flow::Across | Flow::Matrix if sources.lanes != 0 => Mark { lanes: step.mask, ..sources },
-        _ => sources,
-    };
-    for u in uses.iter().filter(|u| u.access == UseAccess::Write) {
-        poison.set(step.frame, (u.register, u.width), step.mask, results);
-    }
-    Ok(())
-}
-
-/// The marks of what `shfl` gives: those of the lanes that it reads.
-fn shuffled(poison: &Poison, step: &Step<'_, '_>) -> Mark {
-    let instr = step.instr;
-    let source = poison.of(step.frame, u32::from(instr.r[SHUFFLE_A]), Width::Single);
-    let (b, c) = (step.registers.single(instr.r[SHUFFLE_B]), step.registers.single(instr.r[SHUFFLE_C]));
-    let from = |lane: u32| {
-        let (lane, b, c) = (lane as i32, (b[lane as usize] & 31) as i32, c[lane as usize]);
-        let (clamp, segment) = ((c & 31) as i32, (c >> 8 & 31) as i32);
-        let last = (lane & segment) | (clamp & !segment);
-        let (source, within) = match instr.imm {
-            0 => (lane - b, lane - b >= last),
-            1 => (lane + b, lane + b <= last),
-            2 => (lane ^ b, lane ^ b <= last),
-            _ => {
-                let source = (lane & segment) | (b & !segment);
-                (source, source <= last)
-            }
-        };
-        (if within { source } else { lane }) & 31
-    };
-    let lanes = lanes(step.mask).filter(|&l| source.lanes >> from(l) & 1 == 1).fold(0, |m, l| m | 1 << l);
-    Mark { lanes, ..source }
-}
-
-/// Where a shuffle's operands stand in [`crate::program::Instr::r`].
-const SHUFFLE_A: usize = 3;
-const SHUFFLE_B: usize = 4;
-const SHUFFLE_C: usize = 5;
 /// Accesses over more bytes than this are looked at lane by lane.
 const SPAN: u64 = 4096;
 
-fn finding(scene: &Scene<'_>, what: &str, mark: Mark) -> Fault {
-    let message = format!("{what} was never defined: {}", report::origin(scene, mark.origin));
-    Fault::new(FaultKind::Finding, mark.lanes.trailing_zeros() & 31, message)
-}
-
 fn destinations(program: &Program, pc: u32) -> Vec<Use> {
     program.uses[pc as usize].iter().filter(|u| u.access == UseAccess::Write).copied().collect()
-}
-
-/// The lanes of an access whose address satisfies `test`.
-fn lanes_where(access: &Access<'_>, test: impl Fn(u32, u64) -> bool) -> u32 {
-    let found = lanes(access.mask).filter(|&lane| test(lane, access.addresses[lane as usize]));
-    found.fold(0, |mask, lane| mask | 1 << lane)
-}
-
-#[inline(always)]
-fn first_clear(bits: &[u64], offset: u64, len: u64) -> Option<u64> {
-    let mut first = None;
-    each_word(offset, len, |word, mask| {
-        let missing = mask & !bits.get(word).copied().unwrap_or(0);
-        if missing != 0 && first.is_none() {
-            first = Some(64 * word as u64 + u64::from(missing.trailing_zeros()));
-        }
-    });
-    first
-}
-
-#[inline(always)]
-fn set(bits: &mut [u64], offset: u64, len: u64, holds: bool) {
-    each_word(offset, len, |word, mask| {
-        if let Some(word) = bits.get_mut(word) {
-            *word = if holds { *word | mask } else { *word & !mask };
-        }
-    });
-}
-
-/// Copies what is known of `size` bytes of local memory in the lanes of `mask`.
-fn copy(local: &mut Vec<u32>, mask: u32, from: u32, to: u32, size: u32) {
-    let end = (from.max(to) + size) as usize;
-    if local.len() < end {
-        local.resize(end, 0);
-    }
-    for i in 0..size as usize {
-        let known = local[from as usize + i];
-        let byte = &mut local[to as usize + i];
-        *byte = *byte & !mask | known & mask;
-    }
 }

@@ -1,7 +1,7 @@
 //! Sectors of a global request: aligned pieces of 32 bytes, each counted once a request.
 
 use super::Memory;
-use crate::machine::Access;
+use crate::{machine::Access, ops::memory::each_lane};
 
 /// Bytes of a sector.
 const SECTOR: u64 = 32;
@@ -24,11 +24,14 @@ impl Memory {
 /// Sectors of lanes that may be anywhere.
 #[inline(never)]
 fn scattered(access: &Access<'_>) -> u64 {
-    let lanes = || (0..32).filter(|l| access.mask >> l & 1 == 1).map(|l| access.addresses[l]);
+    let lanes = || each_lane(access.mask).map(|l| access.addresses[l]);
     let last = u64::from(access.bytes) - 1;
-    let lowest = lanes().map(|a| a / SECTOR).min().unwrap_or(0);
-    let highest = lanes().map(|a| (a + last) / SECTOR).max().unwrap_or(0);
-    if highest - lowest < 64 {
+    let (mut lowest, mut highest) = (u64::MAX, 0);
+    for a in lanes() {
+        lowest = lowest.min(a / SECTOR);
+        highest = highest.max((a + last) / SECTOR);
+    }
+    if highest.saturating_sub(lowest) < 64 {
         // The usual case: one bit for each sector near by.
         let mut near = 0u64;
         for a in lanes() {

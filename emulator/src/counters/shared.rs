@@ -12,8 +12,13 @@ impl SharedMemory {
     pub fn request(&mut self, access: &Access<'_>, memory: &mut [Pattern; PATTERNS]) {
         self.requests += 1;
         self.bytes += u64::from(access.bytes * access.mask.count_ones());
-        let pattern = Pattern::of(access);
+        let pattern = if access.contiguous { None } else { Pattern::of(access) };
         let (wavefronts, ideal) = match pattern {
+            // Lanes in a row never ask a bank for two words in one phase.
+            None if access.contiguous => {
+                let phases = u64::from(access.bytes.div_ceil(4));
+                (phases, phases)
+            }
             None => phases(access),
             Some((first, stride)) => {
                 let (last, key) =

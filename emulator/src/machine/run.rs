@@ -114,13 +114,14 @@ fn run_group(
     let (frame, active) = (warp.groups[0].frame, warp.groups[0].mask);
     let code = &world.program.code[..];
     let observed = !watch.observers.is_empty();
+    let mut followed = watch.follows();
     let mut pc = warp.groups[0].pc;
     let mut first = pc;
+    let mut registers = Registers {
+        slots: &mut warp.slots[frame.slot as usize..],
+        predicates: &mut warp.predicates[frame.predicate as usize..],
+    };
     let left = loop {
-        let mut registers = Registers {
-            slots: &mut warp.slots[frame.slot as usize..],
-            predicates: &mut warp.predicates[frame.predicate as usize..],
-        };
         let instr = &code[pc as usize];
         let mask = guarded(&registers, instr, active);
         warp.info.clock += 1;
@@ -132,7 +133,7 @@ fn run_group(
                 return gather::wait(warp, instr.r[0], mask, State::Sync);
             }
         }
-        if observed {
+        if observed && (followed || matches!(instr.exec, Exec::Control(Control::Barrier))) {
             warp.groups[0].pc = pc;
             let scene = Scene { frame, ..world.scene(block.number, warp.info.index, pc) };
             watch.instruction(&scene, &Step { instr, frame, group: active, mask, registers: &registers })?;
@@ -153,6 +154,7 @@ fn run_group(
                     let (what, lanes) = ((run, frame, pc), (mask, active));
                     execute(world, block, &mut warp.info, &mut registers, watch, what, lanes)?;
                 }
+                followed = observed && watch.follows();
             }
             Exec::Control(Control::Branch) if mask == active => {
                 let target = instr.imm as u32;

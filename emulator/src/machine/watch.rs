@@ -250,7 +250,13 @@ pub struct Step<'a, 'r> {
 
 /// Somebody who watches launches. An error stops the launch.
 pub trait Observer: Send {
-    /// Before an instruction runs.
+    /// Whether it wants to hear of every instruction from now on. If nobody does, only barriers of the block are told of. Asked whenever
+    /// lanes begin to run together, and after each access or event.
+    fn follows(&self) -> bool {
+        true
+    }
+
+    /// Before an instruction runs, its accesses and events not told of yet.
     fn instruction(&mut self, _scene: &Scene<'_>, _step: &Step<'_, '_>) -> Result<(), Fault> {
         Ok(())
     }
@@ -288,6 +294,12 @@ impl Watch {
         if let (Some(all), Some(part)) = (&mut self.counters, part.counters) {
             all.merge(&part);
         }
+    }
+
+    /// Whether somebody wants to hear of every instruction.
+    #[inline(always)]
+    pub fn follows(&self) -> bool {
+        self.observers.iter().any(|o| o.follows())
     }
 
     /// Tells of an instruction.

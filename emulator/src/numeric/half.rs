@@ -23,15 +23,20 @@ pub fn is_nan(x: u16) -> bool {
 /// `cvt.f32.f16`: exact; NaN becomes the canonical f32 NaN.
 #[inline(always)]
 pub fn to_f32(x: u16) -> f32 {
+    if x & 0x7fff > INF { f32::from_bits(super::single::NAN) } else { widen(x) }
+}
+
+/// The same, but some NaN for a NaN.
+#[inline(always)]
+pub fn widen(x: u16) -> f32 {
     let magnitude = u32::from(x & 0x7fff);
     let wide = magnitude << 13;
     // A subnormal is `m * 2^-24`: as the fraction of a number in [2^-14, 2^-13), less 2^-14.
     let subnormal = f32::from_bits(wide + (113 << 23)) - f32::from_bits(113 << 23);
-    let normal = wide + (112 << 23);
+    // The exponent of infinity and NaN is the largest there and here.
+    let normal = wide + if magnitude < 0x7c00 { 112 << 23 } else { 224 << 23 };
     let finite = if magnitude < 0x400 { subnormal.to_bits() } else { normal };
-    let any = if magnitude >= 0x7c00 { 0x7f80_0000 } else { finite };
-    let signed = any | u32::from(x & 0x8000) << 16;
-    f32::from_bits(if magnitude > 0x7c00 { super::single::NAN } else { signed })
+    f32::from_bits(finite | u32::from(x & 0x8000) << 16)
 }
 
 /// `cvt.f64.f16`: exact; NaN becomes the canonical f64 NaN.

@@ -5,7 +5,7 @@
 
 use super::{
     arithmetic::arithmetic,
-    float::{directed, flushed_binary, flushed_unary, rounding},
+    float::{directed, flushed_binary, flushed_costly, flushed_unary, rounding},
     half::both1,
     lanes::{op, plain},
     modifiers::{Modifiers, needs},
@@ -67,14 +67,14 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
         "div" | "rcp" | "sqrt" => quotient(b),
         "rsqrt" => inverse_root(b),
         "sin" | "cos" | "lg2" => {
-            let (isa, mut m) = (b.isa, Modifiers::of(b));
+            let mut m = Modifiers::of(b);
             m.require(&[("approx", ())])?;
             let ftz = m.accept("ftz");
             m.last_ty(&[F32])?;
             let run = match b.source.opcode.as_str() {
-                "sin" => flushed_unary::<SinApprox>(isa, ftz),
-                "cos" => flushed_unary::<CosApprox>(isa, ftz),
-                _ => flushed_unary::<Lg2Approx>(isa, ftz),
+                "sin" => flushed_costly::<SinApprox>(ftz),
+                "cos" => flushed_costly::<CosApprox>(ftz),
+                _ => flushed_costly::<Lg2Approx>(ftz),
             };
             b.set_imm(choice(b));
             arithmetic(b, run, F32, &[F32])
@@ -154,7 +154,7 @@ fn exponential(b: &mut Builder<'_>) -> Result<(), String> {
     let ftz = m.accept("ftz");
     let ty = m.last_ty(if ftz { &[F32, Bf16, Bf16x2] } else { &[F32, F16, F16x2] })?;
     let run = match ty {
-        F32 => flushed_unary::<Ex2Approx>(isa, ftz),
+        F32 => flushed_costly::<Ex2Approx>(ftz),
         F16 | F16x2 => both1::<Ex2F16>(isa, ty == F16x2),
         _ => both1::<Ex2Bf16>(isa, ty == Bf16x2),
     };
@@ -172,7 +172,7 @@ fn hyperbolic_tangent(b: &mut Builder<'_>) -> Result<(), String> {
     m.require(&[("approx", ())])?;
     let ty = m.last_ty(&[F32, F16, F16x2, Bf16, Bf16x2])?;
     let run = match ty {
-        F32 => plain::unary::<TanhApprox>(isa),
+        F32 => plain::costly::<TanhApprox>(),
         F16 | F16x2 => both1::<TanhF16>(isa, ty == F16x2),
         _ => both1::<TanhBf16>(isa, ty == Bf16x2),
     };

@@ -5,9 +5,10 @@
 
 use super::memory::each_lane;
 use crate::{
+    isa::versions,
     machine::{Context, FULL, Fault, FaultKind},
     numeric::minmax::{Mode, max32_mode, min32_mode},
-    program::{Builder, Exec, Instr, NONE, Width},
+    program::{Builder, Exec, Instr, NONE, WarpFn, Width},
     ptx::ast::{Operand, Type},
 };
 
@@ -52,6 +53,7 @@ fn pair(b: &mut Builder<'_>, operand: &Operand, ty: Type) -> Result<(), String> 
     }
 }
 
+#[inline(always)]
 fn write(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr, values: &[u32; 32], holds: u32) {
     if instr.r[D] != NONE {
         cx.registers.write_single(instr.r[D], mask, values);
@@ -77,17 +79,36 @@ const SHUFFLES: [&str; 4] = ["sync.up.b32", "sync.down.b32", "sync.bfly.b32", "s
 
 fn shuffle(b: &mut Builder<'_>, modifiers: &str) -> Result<(), String> {
     let mode = SHUFFLES.iter().position(|&s| s == modifiers).ok_or("unknown form")?;
+    let run = match mode {
+        0 => move_between_lanes::<Number<0>>(b.isa),
+        1 => move_between_lanes::<Number<1>>(b.isa),
+        2 => move_between_lanes::<Number<2>>(b.isa),
+        _ => move_between_lanes::<Number<3>>(b.isa),
+    };
     b.expect_operands(5)?;
     pair(b, b.operand(0)?, Type::B32)?;
     b.source(A, b.operand(1)?, Type::B32)?;
     b.address(B, b.operand(2)?, Type::B32)?;
     b.address(C, b.operand(3)?, Type::B32)?;
     b.address(MASK, b.operand(4)?, Type::B32)?;
+    // For the checks.
     b.set_imm(mode as i64);
-    b.emit(Exec::Sync(move_between_lanes))
+    b.emit(Exec::Sync(run))
+}
+
+/// A mode of `shfl`: its place in [`SHUFFLES`].
+trait Shuffle: 'static {
+    const MODE: i64;
+}
+
+struct Number<const N: i64>;
+
+impl<const N: i64> Shuffle for Number<N> {
+    const MODE: i64 = N;
 }
 
 /// Where a lane reads from, and whether that is within its part of the warp.
+#[inline(always)]
 fn source_lane(mode: i64, lane: i32, b: u32, c: u32) -> (i32, bool) {
     let (b, clamp, segment) = ((b & 31) as i32, (c & 31) as i32, (c >> 8 & 31) as i32);
     let last = (lane & segment) | (clamp & !segment);
@@ -103,36 +124,41 @@ fn source_lane(mode: i64, lane: i32, b: u32, c: u32) -> (i32, bool) {
     }
 }
 
-fn move_between_lanes(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault> {
+#[inline(always)]
+fn shuffle_body<S: Shuffle>(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault> {
     let a = *cx.registers.single(instr.r[A]);
     let (b, c) = (cx.registers.single(instr.r[B]), cx.registers.single(instr.r[C]));
-    let (mut values, mut within, mut absent) = (a, 0, 0);
-    let mut missing = 0;
-    for l in each_lane(mask) {
-        let (source, holds) = source_lane(instr.imm, l as i32, b[l], c[l]);
-        if !holds {
-            continue;
-        }
-        within |= 1 << l;
-        // A lane within the part is one of the 32.
-        let source = source as u32 & 31;
-        values[l] = a[source as usize];
-        absent |= u32::from(mask >> source & 1 == 0) << l;
-        missing |= 1 << source;
+    let (mut sources, mut within, mut there) = ([0u32; 32], 0, 0);
+    for l in 0..32 {
+        let (source, holds) = source_lane(S::MODE, l as i32, b[l], c[l]);
+        // A lane within the part is one of the 32; the others keep their own value.
+        sources[l] = if holds { source as u32 & 31 } else { l as u32 };
+        within |= u32::from(holds) << l;
+        there |= (mask >> sources[l] & 1) << l;
     }
+    let absent = mask & !there;
     if absent != 0 {
+        let missing = each_lane(absent).fold(0, |m, l| m | 1 << sources[l]);
         let message = format!(
-            "lanes {absent:#010x} read from lanes {:#010x}, which do not take part: {mask:#010x} do",
-            missing & !mask
+            "lanes {absent:#010x} read from lanes {missing:#010x}, which do not take part: {mask:#010x} do"
         );
         return Err(cx.fault(FaultKind::IllegalInstruction, absent, message));
+    }
+    let mut values = [0; 32];
+    for l in 0..32 {
+        values[l] = a[sources[l] as usize & 31];
     }
     write(cx, mask, instr, &values, within);
     Ok(())
 }
 
+versions! {
+    /// The handler of `shfl` in one mode.
+    fn move_between_lanes<S: Shuffle>(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault> as WarpFn = shuffle_body
+}
+
 fn vote(b: &mut Builder<'_>, modifiers: &str) -> Result<(), String> {
-    let (run, d): (crate::program::WarpFn, _) = match modifiers {
+    let (run, d): (WarpFn, _) = match modifiers {
         "sync.all.pred" => (vote_all, Type::Pred),
         "sync.any.pred" => (vote_any, Type::Pred),
         "sync.uni.pred" => (vote_uniform, Type::Pred),
@@ -182,7 +208,7 @@ fn ballot(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Faul
 }
 
 fn find_equal(b: &mut Builder<'_>, modifiers: &str) -> Result<(), String> {
-    let (run, ty): (crate::program::WarpFn, _) = match modifiers {
+    let (run, ty): (WarpFn, _) = match modifiers {
         "any.sync.b32" => (match_any, Type::B32),
         "any.sync.b64" => (match_any, Type::B64),
         "all.sync.b32" => (match_all, Type::B32),

@@ -121,6 +121,11 @@ pub(super) fn flushed_unary<F: Unary<A = f32, D = f32>>(isa: Isa, ftz: bool) -> 
     if ftz { unary::<Flushed<F>>(isa) } else { unary::<F>(isa) }
 }
 
+/// The handler of `F`, with `.ftz` if asked, for the active lanes only.
+pub(super) fn flushed_costly<F: Unary<A = f32, D = f32>>(ftz: bool) -> LaneFn {
+    if ftz { plain::costly::<Flushed<F>>() } else { plain::costly::<F>() }
+}
+
 /// The handler of `F`, with `.ftz` if asked.
 pub(super) fn flushed_binary<F: Binary<A = f32, B = f32, D = f32>>(isa: Isa, ftz: bool) -> LaneFn {
     if ftz { binary::<Flushed<F>>(isa) } else { binary::<F>(isa) }

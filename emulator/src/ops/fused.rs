@@ -39,8 +39,9 @@ fn dot_halves_body(registers: &mut Registers<'_>, mask: u32, instr: &Instr) {
     let mut sum = [0; 32];
     for l in 0..32 {
         let (x, y, addend) = (f32::from_bits(x[l]), f32::from_bits(y[l]), f32::from_bits(addend[l]));
-        let low = single::fma(half::to_f32(pair[l] as u16), x, addend, Round::Rn);
-        sum[l] = single::fma(half::to_f32((pair[l] >> 16) as u16), y, low, Round::Rn).to_bits();
+        // Whatever is NaN on the way is made canonical at the end.
+        let low = half::widen(pair[l] as u16).mul_add(x, addend);
+        sum[l] = single::fma(half::widen((pair[l] >> 16) as u16), y, low, Round::Rn).to_bits();
     }
     registers.write_single(instr.r[0], mask, &sum);
 }

@@ -209,11 +209,24 @@ versions! {
 
 /// Handlers in one version for all instruction sets: for what is rare, or does not vectorise. Each version costs compile time.
 pub mod plain {
-    use super::{Binary, Isa, LaneFn, Ternary, Unary, binary_body, ternary_body, unary_body};
+    use super::{Binary, Isa, LaneFn, Ternary, Unary, Value, binary_body, ternary_body, unary_body};
+    use crate::ops::memory::each_lane;
 
     /// The handler of a function of one value.
     pub fn unary<F: Unary>(_: Isa) -> LaneFn {
         unary_body::<F>
+    }
+
+    /// The same for one that costs so much that it is computed for the active lanes only.
+    pub fn costly<F: Unary>() -> LaneFn {
+        |registers, mask, instr| {
+            let a = F::A::read(registers, instr.r[1]);
+            let mut d = [F::D::default(); 32];
+            for lane in each_lane(mask) {
+                d[lane] = F::apply(a[lane], instr.imm);
+            }
+            F::D::write(registers, instr.r[0], mask, &d);
+        }
     }
 
     /// The handler of a function of two values.

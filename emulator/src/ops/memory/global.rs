@@ -1,155 +1,90 @@
-//! Global, constant and generic memory.
+//! Global and constant memory.
 
 use super::{
-    Form, Shape, addresses, by_window, check_alignment, describe, each_lane, in_a_row, lanes_where, late,
-    narrow, shared, tell,
+    Form, Shape, Words,
+    access::{Lanes, Region},
+    each_lane, in_a_row, lanes_where, late,
+    rows::{self, Rows},
 };
 use crate::{
-    isa::versions,
-    machine::{AccessKind, Context, Fault, FaultKind, Ordering as MemoryOrdering},
+    machine::{Context, Fault, FaultKind, Ordering as MemoryOrdering},
     memory::{Allocation, Kind, Miss},
-    program::{Instr, WarpFn},
     ptx::ast::Space,
 };
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// `ld.global`, `ld.const`: `V` elements of `E` bytes.
-#[inline(always)]
-pub(super) fn load_body<S: Shape>(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault> {
-    let form = Form(instr.imm);
-    let addresses = addresses(cx, instr, form);
-    load_at::<S>(cx, mask, instr, form, &addresses)
-}
+/// The memory of the device.
+pub(super) struct Global;
 
-/// `ld` of a generic address.
-#[inline(always)]
-pub(super) fn load_generic_body<S: Shape>(
-    cx: &mut Context<'_, '_>,
-    mask: u32,
-    instr: &Instr,
-) -> Result<(), Fault> {
-    let form = Form(instr.imm);
-    let addresses = addresses(cx, instr, form);
-    by_window(cx, mask, &addresses, |cx, mask, addresses, space| match space {
-        Space::Shared => shared::load_at::<S>(cx, mask, instr, form, addresses),
-        Space::Local => shared::load_local_at::<S>(cx, mask, instr, form, addresses),
-        _ => load_at::<S>(cx, mask, instr, form, addresses),
-    })
-}
+impl Region for Global {
+    const SPACE: Space = Space::Global;
+    type Found = Found;
 
-/// `st.global`.
-#[inline(always)]
-pub(super) fn store_body<S: Shape>(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault> {
-    let form = Form(instr.imm);
-    let addresses = addresses(cx, instr, form);
-    store_at::<S>(cx, mask, instr, form, &addresses)
-}
+    #[inline(always)]
+    fn locate(cx: &mut Context<'_, '_>, lanes: &Lanes) -> Result<Found, Fault> {
+        if lanes.run
+            && let Some(found) = locate_run(cx, lanes.addresses[0], lanes.bytes)
+        {
+            return Ok(found);
+        }
+        locate_apart(cx, lanes.mask, &lanes.addresses, lanes.bytes)
+    }
 
-/// `st` to a generic address.
-#[inline(always)]
-pub(super) fn store_generic_body<S: Shape>(
-    cx: &mut Context<'_, '_>,
-    mask: u32,
-    instr: &Instr,
-) -> Result<(), Fault> {
-    let form = Form(instr.imm);
-    let addresses = addresses(cx, instr, form);
-    by_window(cx, mask, &addresses, |cx, mask, addresses, space| match space {
-        Space::Shared => shared::store_at::<S>(cx, mask, instr, form, addresses),
-        Space::Local => shared::store_local_at::<S>(cx, mask, instr, form, addresses),
-        _ => store_at::<S>(cx, mask, instr, form, addresses),
-    })
-}
-
-#[inline(always)]
-fn load_at<S: Shape>(
-    cx: &mut Context<'_, '_>,
-    mask: u32,
-    instr: &Instr,
-    form: Form,
-    addresses: &[u64; 32],
-) -> Result<(), Fault> {
-    let bytes = (S::E * S::V) as u32;
-    cx.warp.polled |= form.polls();
-    check_alignment(cx, mask, addresses, bytes)?;
-    let found = locate(cx, mask, addresses, bytes)?;
-    let mut access = describe(form, AccessKind::Load, Space::Global, mask, bytes, addresses);
-    access.element = S::E as u32;
-    access.contiguous = matches!(found, Found::Run(..));
-    tell(cx, &access)?;
-    let mut words = S::zeros();
-    let words = words.as_mut();
-    match found {
-        Found::Run(allocation, first) if S::E >= 4 => {
-            let n = S::E / 4 * S::V;
-            let from = &cx.memory.allocations()[allocation].words()[first..first + 32 * n];
-            for l in 0..32 {
-                let from = &from[l * n..][..n];
-                for v in 0..S::V {
-                    words[v].0[l] = from[v * (S::E / 4)].load(Relaxed);
-                    if S::E == 8 {
-                        words[v].1[l] = from[2 * v + 1].load(Relaxed);
-                    }
-                }
+    #[inline(always)]
+    fn load<const N: usize>(cx: &Context<'_, '_>, found: Found, lanes: &Lanes) -> Rows<N> {
+        if let Found::Run(allocation, first) = found {
+            return rows::read(&cx.memory.allocations()[allocation].words()[first..]);
+        }
+        let mut rows = [[0; N]; 32];
+        for l in each_lane(lanes.mask) {
+            let allocation = found.allocation(cx, lanes.addresses[l]);
+            let first = (lanes.addresses[l] - allocation.base) as usize / 4;
+            for (to, from) in rows[l].iter_mut().zip(&allocation.words()[first..][..N]) {
+                *to = from.load(Relaxed);
             }
         }
-        _ => {
-            for l in each_lane(mask) {
-                let allocation = found.allocation(cx, addresses[l]);
-                let from = allocation.words();
-                for v in 0..S::V {
-                    let offset = (addresses[l] - allocation.base) as usize + v * S::E;
-                    words[v].0[l] = from[offset / 4].load(Relaxed) >> (8 * (offset % 4));
-                    if S::E == 8 {
-                        words[v].1[l] = from[offset / 4 + 1].load(Relaxed);
-                    }
-                }
+        rows
+    }
+
+    #[inline(always)]
+    fn word(cx: &Context<'_, '_>, found: Found, lanes: &Lanes, lane: usize, at: usize) -> u32 {
+        let allocation = found.allocation(cx, lanes.addresses[lane]);
+        allocation.words()[((lanes.addresses[lane] - allocation.base) as usize + at) / 4].load(Relaxed)
+    }
+
+    #[inline(always)]
+    fn store<S: Shape>(
+        cx: &mut Context<'_, '_>,
+        found: Found,
+        lanes: &Lanes,
+        form: Form,
+        values: &[Words],
+    ) -> Result<(), Fault> {
+        let Lanes { mask, addresses, .. } = lanes;
+        for l in each_lane(*mask) {
+            if found.allocation(cx, addresses[l]).kind == Kind::Constant {
+                return Err(cx.fault(
+                    FaultKind::IllegalAddress,
+                    1 << l,
+                    format!("store to constant memory at {:#x}", addresses[l]),
+                ));
+            }
+            if !matches!(found, Found::Many) {
+                break;
             }
         }
-    }
-    for v in 0..S::V {
-        narrow::write::<S>(cx.registers, instr.r[v], mask, form, &words[v]);
-    }
-    Ok(())
-}
-
-#[inline(always)]
-fn store_at<S: Shape>(
-    cx: &mut Context<'_, '_>,
-    mask: u32,
-    instr: &Instr,
-    form: Form,
-    addresses: &[u64; 32],
-) -> Result<(), Fault> {
-    let bytes = (S::E * S::V) as u32;
-    check_alignment(cx, mask, addresses, bytes)?;
-    let found = locate(cx, mask, addresses, bytes)?;
-    let values = shared::values::<S>(cx, instr, form);
-    let values = values.as_ref();
-    let mut access = describe(form, AccessKind::Store, Space::Global, mask, bytes, addresses);
-    (access.element, access.values) = (S::E as u32, values);
-    access.contiguous = matches!(found, Found::Run(..));
-    tell(cx, &access)?;
-    for l in each_lane(mask) {
-        if found.allocation(cx, addresses[l]).kind == Kind::Constant {
-            return Err(cx.fault(
-                FaultKind::IllegalAddress,
-                1 << l,
-                format!("store to constant memory at {:#x}", addresses[l]),
-            ));
+        if form.ordering() == MemoryOrdering::Weak && late::keep(cx, S::E, *mask, addresses, values) {
+            return Ok(());
         }
-    }
-    if form.ordering() == MemoryOrdering::Weak && late::keep(cx, S::E, mask, addresses, values) {
-        return Ok(());
-    }
-    for l in each_lane(mask) {
-        let allocation = found.allocation(cx, addresses[l]);
-        for v in 0..S::V {
-            let offset = (addresses[l] - allocation.base) as usize + v * S::E;
-            store_element(S::E, allocation.words(), offset, values[v].0[l], values[v].1[l]);
+        for l in each_lane(*mask) {
+            let allocation = found.allocation(cx, addresses[l]);
+            for (v, (low, high)) in values.iter().enumerate() {
+                let offset = (addresses[l] - allocation.base) as usize + v * S::E;
+                store_element(S::E, allocation.words(), offset, low[l], high[l]);
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Stores one element; of words that it fills only in part, the other bytes stay as other threads leave them.
@@ -204,17 +139,24 @@ pub fn locate(
     addresses: &[u64; 32],
     bytes: u32,
 ) -> Result<Found, Fault> {
-    let first = addresses[0];
     if in_a_row(mask, addresses, bytes)
-        && let Some(i) = cx.memory.find(first, cx.warp.hint)
+        && let Some(found) = locate_run(cx, addresses[0], bytes)
     {
-        let allocation = &cx.memory.allocations()[i];
-        if allocation.contains(first, 32 * u64::from(bytes)) {
-            cx.warp.hint = i;
-            return Ok(Found::Run(i, ((first - allocation.base) / 4) as usize));
-        }
+        return Ok(found);
     }
     locate_apart(cx, mask, addresses, bytes)
+}
+
+/// Finds the allocation of lanes in a row from `first` on, if it is one.
+#[inline(always)]
+fn locate_run(cx: &mut Context<'_, '_>, first: u64, bytes: u32) -> Option<Found> {
+    let i = cx.memory.find(first, cx.warp.hint)?;
+    let allocation = &cx.memory.allocations()[i];
+    if !allocation.contains(first, 32 * u64::from(bytes)) {
+        return None;
+    }
+    cx.warp.hint = i;
+    Some(Found::Run(i, ((first - allocation.base) / 4) as usize))
 }
 
 #[inline(never)]
@@ -258,14 +200,4 @@ pub fn outside_fault(cx: &Context<'_, '_>, outside: u32, addresses: &[u64; 32], 
         outside,
         format!("access of {bytes} bytes at {address:#x} out of bounds: {near}"),
     )
-}
-
-versions! {
-    /// The handler of `ld.global` and `ld.const`.
-    pub fn load<S: Shape>(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault> as WarpFn = load_body
-}
-
-versions! {
-    /// The handler of `st.global`.
-    pub fn store<S: Shape>(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault> as WarpFn = store_body
 }

@@ -1,6 +1,6 @@
 //! Lowering of loads and stores.
 
-use super::{ADDRESS, Elements, Form, global, shared, uniform};
+use super::{ADDRESS, Elements, Form, access, global::Global, local::Local, shared::Shared, uniform};
 use crate::{
     isa::Isa,
     machine::{Ordering, Scope},
@@ -175,43 +175,46 @@ fn handler(
 ) -> Result<WarpFn, String> {
     // Each instruction set costs compile time: only words and vectors of words in global and shared memory get their own versions.
     macro_rules! sizes {
-        ($space:ident, $body:ident) => {
+        ($run:path $(, $region:ty)?) => {{
+            use $run as run;
             match (element, vector) {
-                (1, 1) => $space::$body::<Elements<1, 1>>,
-                (1, 2) => $space::$body::<Elements<1, 2>>,
-                (1, 4) => $space::$body::<Elements<1, 4>>,
-                (2, 1) => $space::$body::<Elements<2, 1>>,
-                (2, 2) => $space::$body::<Elements<2, 2>>,
-                (2, 4) => $space::$body::<Elements<2, 4>>,
-                (4, 1) => $space::$body::<Elements<4, 1>>,
-                (4, 2) => $space::$body::<Elements<4, 2>>,
-                (4, 4) => $space::$body::<Elements<4, 4>>,
-                (4, 8) => $space::$body::<Elements<4, 8>>,
-                (8, 1) => $space::$body::<Elements<8, 1>>,
-                (8, 2) => $space::$body::<Elements<8, 2>>,
-                (8, 4) => $space::$body::<Elements<8, 4>>,
+                (1, 1) => run::<$($region,)? Elements<1, 1>>,
+                (1, 2) => run::<$($region,)? Elements<1, 2>>,
+                (1, 4) => run::<$($region,)? Elements<1, 4>>,
+                (2, 1) => run::<$($region,)? Elements<2, 1>>,
+                (2, 2) => run::<$($region,)? Elements<2, 2>>,
+                (2, 4) => run::<$($region,)? Elements<2, 4>>,
+                (4, 1) => run::<$($region,)? Elements<4, 1>>,
+                (4, 2) => run::<$($region,)? Elements<4, 2>>,
+                (4, 4) => run::<$($region,)? Elements<4, 4>>,
+                (4, 8) => run::<$($region,)? Elements<4, 8>>,
+                (8, 1) => run::<$($region,)? Elements<8, 1>>,
+                (8, 2) => run::<$($region,)? Elements<8, 2>>,
+                (8, 4) => run::<$($region,)? Elements<8, 4>>,
                 _ => return Err(format!("{vector} elements of {element} bytes")),
             }
-        };
-        ($space:ident, $body:ident, $versions:ident) => {
+        }};
+    }
+    macro_rules! words {
+        ($versions:ident, $body:path, $region:ty) => {
             match (element, vector) {
-                (4, 1) => $space::$versions::<Elements<4, 1>>(isa),
-                (4, 2) => $space::$versions::<Elements<4, 2>>(isa),
-                (4, 4) => $space::$versions::<Elements<4, 4>>(isa),
-                _ => sizes!($space, $body),
+                (4, 1) => access::$versions::<$region, Elements<4, 1>>(isa),
+                (4, 2) => access::$versions::<$region, Elements<4, 2>>(isa),
+                (4, 4) => access::$versions::<$region, Elements<4, 4>>(isa),
+                _ => sizes!($body, $region),
             }
         };
     }
     Ok(match (load, space) {
-        (true, Some("param")) => sizes!(uniform, load_body),
-        (true, Some("shared")) => sizes!(shared, load_body, load),
-        (true, Some("local")) => sizes!(shared, load_local_body),
-        (true, Some("global" | "const")) => sizes!(global, load_body, load),
-        (true, None) => sizes!(global, load_generic_body),
-        (false, Some("shared")) => sizes!(shared, store_body, store),
-        (false, Some("local")) => sizes!(shared, store_local_body),
-        (false, Some("global")) => sizes!(global, store_body, store),
-        (false, None) => sizes!(global, store_generic_body),
+        (true, Some("param")) => sizes!(uniform::load_body),
+        (true, Some("shared")) => words!(load, access::load_body, Shared),
+        (true, Some("local")) => sizes!(access::load_body, Local),
+        (true, Some("global" | "const")) => words!(load, access::load_body, Global),
+        (true, None) => sizes!(access::load_generic),
+        (false, Some("shared")) => words!(store, access::store_body, Shared),
+        (false, Some("local")) => sizes!(access::store_body, Local),
+        (false, Some("global")) => words!(store, access::store_body, Global),
+        (false, None) => sizes!(access::store_generic),
         (_, other) => return Err(format!("space {other:?} is not supported here")),
     })
 }

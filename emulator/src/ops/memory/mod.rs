@@ -2,11 +2,14 @@
 //!
 //! Operands: the values are `r[0]` to `r[7]`, the address is `r[8]`. The form is in the immediate, see [`Form`].
 
+mod access;
 mod form;
 mod global;
 mod late;
+mod local;
 mod lower;
 mod narrow;
+mod rows;
 mod shared;
 mod uniform;
 

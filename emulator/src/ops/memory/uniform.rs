@@ -21,10 +21,10 @@ pub(super) fn load_body<S: Shape>(cx: &mut Context<'_, '_>, mask: u32, instr: &I
     };
     // Most often the address is a constant.
     let first = addresses[mask.trailing_zeros() as usize];
-    let same = each_lane(mask).all(|l| addresses[l] == first);
+    let apart = addresses.iter().fold(0, |apart, a| apart | (a ^ first));
     for v in 0..S::V {
         let (mut low, mut high) = ([0; 32], [0; 32]);
-        if same {
+        if apart == 0 {
             let (a, b) = element(first, v);
             (low, high) = ([a; 32], [b; 32]);
         } else {
