@@ -13,6 +13,9 @@ NVCC=${NVCC:-nvcc}
 version=$("$NVCC" --version | sed -n 's/.*release \([0-9.]*\), V\(.*\)/\2/p')
 [ "$version" = 13.0.88 ] || { echo "nvcc is $version, expected 13.0.88" >&2; exit 1; }
 
+# The file and the headers of this folder that it includes.
+sources() { echo "$1.cu $(sed -n 's/^#include "\(.*\)"/\1/p' "$1.cu" | xargs)"; }
+
 # Where a kernel has code of its own: 80 for asynchronous copies and wider matrix instructions, 90 for dependent launches.
 archs() {
     if grep -q 'ARCH__ >= 800\|cp_async\|mma' "$1.cu"; then echo 75 80 90; else echo 75 90; fi
@@ -27,7 +30,7 @@ for name in "${@%.cu}"; do
         ptx=ptx/$name.sm_$arch.ptx
         "$NVCC" -ptx -arch="compute_$arch" -lineinfo -std=c++17 -O3 "$name.cu" -o "$ptx"
         sed -i -e 's/^\.version .*/.version 8.0/' -e "s|\"$PWD/|\"|" -e 's|"[^"]*/include/|"cuda/|' -e '/^\/\/ Cuda compilation/d' "$ptx"
-        echo "// cksum of $name.cu and common.cuh: $(cat "$name.cu" common.cuh | cksum | cut -d' ' -f1)" >> "$ptx"
+        echo "// cksum of $(sources "$name"): $(cat $(sources "$name") | cksum | cut -d' ' -f1)" >> "$ptx"
         if [ -n "${PTXAS:-}" ]; then
             "$PTXAS" -arch="sm_$arch" "$ptx" -o /dev/null
         fi

@@ -102,7 +102,7 @@ fn what_cannot_be_measured_is_refused() {
     run("bench --pg 5").fails(2, &["5", "--pg", "512,128"]);
     run("bench --random gpt5").fails(2, &["gpt5", "gpt2-xl"]);
     run("bench --random 2x5x64").fails(1, &["--random", "64", "5"]);
-    run("bench --device cuda").fails(1, &["CUDA"]);
+    run("bench --device cuda:99").fails(1, &["CUDA"]);
     run("bench --threads 0").fails(2, &["0", "--threads"]);
     run("bench --random gpt2 --model tales").fails(2, &["--random", "--model"]);
 }

@@ -2,6 +2,8 @@
 
 mod bench;
 mod convert;
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+mod devices;
 mod endings;
 mod eval;
 mod generate;

@@ -84,7 +84,7 @@ fn the_environment_sets_what_the_command_line_does_not() {
 
 #[test]
 fn a_device_that_is_not_there_is_an_error() {
-    run("generate --device cuda a").fails(1, &["no CUDA device"]);
+    run("generate --device cuda:99 a").fails(1, &["no CUDA device"]);
 }
 
 #[test]

@@ -4,4 +4,9 @@ mod emulator;
 #[path = "../parity/golden.rs"]
 #[allow(dead_code)]
 mod golden;
+mod images;
+mod invariance;
 mod models;
+#[path = "../invariance/rig.rs"]
+#[allow(dead_code)]
+mod rig;

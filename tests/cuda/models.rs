@@ -7,7 +7,7 @@ use crate::{
 use halfwarp::{
     Weights,
     backend::{Backend, cuda::CudaBackend},
-    batch::{Batch, Rows},
+    batch::{Batch, Phase, Rows},
 };
 
 fn open(weights: &Weights) -> CudaBackend {
@@ -15,9 +15,10 @@ fn open(weights: &Weights) -> CudaBackend {
 }
 
 /// Logits of every position, `[T, V]`.
-fn all_logits(backend: &mut dyn Backend, ids: &[u32]) -> Vec<f32> {
+fn all_logits(backend: &mut dyn Backend, phase: Phase, ids: &[u32]) -> Vec<f32> {
     let mut cache = backend.new_cache(ids.len()).unwrap();
-    let batch = Batch::one(cache.open(), ids, Rows::All);
+    let mut batch = Batch::new();
+    batch.push_as(phase, cache.open(), ids, Rows::All);
     let logits = backend.forward(&batch, &mut cache).unwrap();
     (0..logits.n_rows()).flat_map(|row| logits.row(row).unwrap()).copied().collect()
 }
@@ -33,7 +34,7 @@ fn decode_matches_the_reference() {
         let golden = Golden::open(name);
         let weights = golden::weights(name);
         let mut backend = open(&weights);
-        let distance = Distance::new(&golden, &all_logits(&mut backend, &golden.ids));
+        let distance = Distance::new(&golden, &all_logits(&mut backend, Phase::Generated, &golden.ids));
         println!("{name}, {}: {distance:?}", backend.name());
         assert!(distance.within(&T1), "{name}: {distance:?}");
         drop(backend);
