@@ -17,8 +17,8 @@ fn open(weights: &Weights) -> CudaBackend {
 /// Logits of every position, `[T, V]`.
 fn all_logits(backend: &mut dyn Backend, phase: Phase, ids: &[u32]) -> Vec<f32> {
     let mut cache = backend.new_cache(ids.len()).unwrap();
-    let mut batch = Batch::new();
-    batch.push_as(phase, cache.open(), ids, Rows::All);
+    let (mut batch, seq) = (Batch::new(), cache.open());
+    batch.push_as(phase, seq, ids, Rows::All);
     let logits = backend.forward(&batch, &mut cache).unwrap();
     (0..logits.n_rows()).flat_map(|row| logits.row(row).unwrap()).copied().collect()
 }
