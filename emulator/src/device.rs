@@ -220,8 +220,8 @@ impl Device {
         let warps = threads.div_ceil(32);
         let by_threads = self.sm.threads / (32 * warps);
         let unit = (registers(function) * 32).next_multiple_of(REGISTER_UNIT);
-        // Each quarter holds whole warps; a block's warps spread over the quarters evenly.
-        let by_registers = QUARTERS * (REGISTERS / QUARTERS / unit) / warps.next_multiple_of(QUARTERS);
+        // Each quarter holds whole warps, of whatever blocks.
+        let by_registers = QUARTERS * (REGISTERS / QUARTERS / unit) / warps;
         let by_registers = by_registers.max((threads <= threads_by_registers(function)).into());
         let by_shared = match (shared + self.sm.shared_reserved).next_multiple_of(self.sm.shared_unit) {
             0 => u32::MAX,

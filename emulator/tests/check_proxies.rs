@@ -41,6 +41,23 @@ fn a_fence_of_the_writers_or_of_the_issuer_is_enough() {
 }
 
 #[test]
+fn a_fence_of_a_third_thread_counts_if_barriers_put_it_between() {
+    let third = "setp.eq.u32 %p3, %t, 40; @%p3 fence.proxy.async;";
+    for (after, before, enough) in [
+        ("", format!("{third} bar.sync 0;"), true),
+        // Before the barrier that orders it after the stores; after the last one before the copy.
+        (third, "bar.sync 0;".to_string(), false),
+        ("", third.to_string(), false),
+    ] {
+        let body = STORE.replace("AFTER", after).replace("BEFORE", &before);
+        for order in ORDERS {
+            let outcome = watched(order).run(&body, &[0], 64);
+            assert_eq!(outcome.is_ok(), enough, "{after} {before} {order:?}: {outcome:?}");
+        }
+    }
+}
+
+#[test]
 fn a_copy_of_what_was_written_without_a_fence_is_a_finding() {
     let cases = [
         ("", "", "offset 0x0, which thread 0 wrote"),

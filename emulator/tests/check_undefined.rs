@@ -160,3 +160,55 @@ fn without_the_check_undefined_values_pass() {
     let text = module("ld.shared.u32 %r8, [%r5];\nst.global.u32 [%rd3], %r8;");
     run_module(&text, 1, 32, orders()[0], options).expect("nobody looks");
 }
+
+/// The kernel, with the first `written` bytes of a buffer of 256 written, and the rest as allocated.
+fn half_written(body: &str, written: usize, arch: u32) -> Result<(), cuda_emulator::machine::Fault> {
+    let device = Device::for_arch(arch).expect("the emulator has the device");
+    let mut m = Machine::new(Settings::new(device));
+    let text = module(body).replace("sm_80", &format!("sm_{arch}"));
+    let program = m.load(text.as_bytes()).unwrap_or_else(|e| panic!("{e}"));
+    Checker::new(Options::default()).watch(&mut m);
+    let buffers = [256, 256].map(|n| m.memory.allocate(n, Kind::Device).expect("there is room"));
+    buffers[0].write(buffers[0].base, &vec![0; written]);
+    let arguments = [Argument::U64(buffers[0].base), Argument::U64(buffers[1].base), Argument::U32(1)];
+    m.run(&program, "k", [1, 1, 1], [4, 1, 1], 0, &arguments)
+}
+
+#[test]
+fn what_an_asynchronous_copy_brings_is_as_defined_as_what_it_read() {
+    // Four threads bring 16 bytes each; each then stores word WORD of its bytes.
+    let body = |word: u32| {
+        format!(
+            "shl.b32 %r6, %r2, 4;\nmov.u32 %r7, s;\nadd.u32 %r7, %r7, %r6;\ncvt.u64.u32 %rd5, %r6;\nadd.u64 %rd5, %rd1, %rd5;\n\
+             cp.async.ca.shared.global [%r7], [%rd5], 16;\ncp.async.wait_all;\n\
+             ld.shared.u32 %r8, [%r7+{}];\nst.global.u32 [%rd4], %r8;",
+            4 * word
+        )
+    };
+    assert_eq!(half_written(&body(0), 64, 80), Ok(()));
+    // Of the last thread's bytes the last word was never written, and it matters if it is used only.
+    assert_eq!(half_written(&body(2), 60, 80), Ok(()));
+    let fault = half_written(&body(3), 60, 80).expect_err("the word was never written");
+    assert!(fault.to_string().contains("shared memory at offset 0x3c"), "{fault}");
+    assert_eq!(fault.place.thread, [3, 0, 0], "{fault}");
+    // Zeros fill what a shorter source leaves.
+    let zeros = body(3).replace("[%rd5], 16;", "[%rd5], 16, 12;");
+    assert_eq!(half_written(&zeros, 60, 80), Ok(()));
+}
+
+#[test]
+fn a_bulk_copy_brings_nothing_undefined_to_global_memory() {
+    let body = |threads: u32| {
+        format!(
+            "setp.lt.u32 %p1, %r2, {threads};\n@%p1 st.shared.u32 [%r5], %r2;\nfence.proxy.async;\nbar.sync 0;\n\
+             setp.eq.u32 %p2, %r2, 0;\n@%p2 cp.async.bulk.global.shared::cta.bulk_group [%rd2], [s], 16;\n\
+             cp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;"
+        )
+    };
+    assert_eq!(half_written(&body(4), 0, 90), Ok(()));
+    let fault = half_written(&body(3), 0, 90).expect_err("a word was never written");
+    assert!(
+        fault.to_string().contains("what a bulk copy brings to global memory was never defined"),
+        "{fault}"
+    );
+}

@@ -1,6 +1,7 @@
 //! The machine under the driver: launches, their order, and what stops them.
 
 use cuda_emulator::{
+    check::{Checker, Options},
     device::Device,
     machine::{Argument, FaultKind, Machine, Order, Settings},
     memory::Kind,
@@ -88,4 +89,33 @@ fn results_that_depend_on_the_schedule_are_a_finding_and_others_are_not() {
             assert!(fault.to_string().contains("results depend on the schedule: 1 words"), "{fault}");
         }
     }
+}
+
+#[test]
+fn every_schedule_begins_with_the_bytes_unwritten_that_were() {
+    // Block 0 stores a word that block 1 reads and stores elsewhere.
+    let text = ".version 7.8\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 p) {
+         .reg .pred %q; .reg .b32 %r<2>; .reg .b64 %rd;
+         ld.param.u64 %rd, [p]; mov.u32 %r0, %ctaid.x; setp.eq.u32 %q, %r0, 1; @%q bra READ;
+         st.global.u32 [%rd], 0; ret;
+         READ: ld.global.u32 %r1, [%rd]; st.global.u32 [%rd+4], %r1; ret; }";
+    let outcome = |seeds: &[u64]| {
+        let mut m = machine(Order::InOrder);
+        let program = m.load(text.as_bytes()).expect("the module loads");
+        Checker::new(Options { races: false, ..Options::default() }).watch(&mut m);
+        let buffer = m.memory.allocate(8, Kind::Device).expect("there is room");
+        let launch = cuda_emulator::machine::Launch {
+            kernel: program.kernel("k").expect("the kernel exists"),
+            grid: [2, 1, 1],
+            block: [1, 1, 1],
+            dynamic_shared: 0,
+            params: buffer.base.to_le_bytes().to_vec(),
+            cooperative: false,
+        };
+        m.launch_repeatedly(&program, &launch, seeds)
+    };
+    let good = (0..50).find(|&seed| outcome(&[seed]).is_ok()).expect("block 0 comes first with some seed");
+    let bad = (0..50).find(|&seed| outcome(&[seed]).is_err()).expect("and block 1 with another");
+    let fault = outcome(&[good, bad]).expect_err("the second schedule reads what nobody wrote");
+    assert!(fault.to_string().contains("never defined"), "{fault}");
 }

@@ -63,6 +63,11 @@ fn the_tool_runs_a_program_and_passes_its_exit_code_on() {
         .output()
         .expect("the tool runs");
     assert_eq!(missing.status.code(), Some(127), "{}", text(&missing));
+    for wrong in [&["--chekc", "true"][..], &["--arch", "77", "true"], &["--schedules", "0", "true"], &[]] {
+        let refused =
+            Command::new(env!("CARGO_BIN_EXE_cuda-emulator")).args(wrong).output().expect("the tool runs");
+        assert_eq!(refused.status.code(), Some(2), "{wrong:?}: {}", text(&refused));
+    }
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn lanes_whose_guard_is_off_have_not_arrived() {
     let fault = Lab::new(format!("{shuffle}\nbar.sync 0;")).fault(&x, 32);
     assert_eq!(fault.kind, FaultKind::Timeout, "{fault}");
     assert!(fault.message.contains("barrier 0: 16 of 32 threads"), "{fault}");
-    assert!(fault.message.contains("lanes 0xffff0000 at line 24 for lanes 0xffffffff"), "{fault}");
+    assert!(fault.message.contains("lanes 0xffff0000 at line 24 waits for lanes 0xffffffff"), "{fault}");
 }
 
 #[test]

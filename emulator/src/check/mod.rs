@@ -4,6 +4,7 @@
 //! finds is a fault that names what was found, where, and the other party. The interpreter itself finds accesses out of
 //! bounds and misaligned, barriers that not all reach, and deadlocks. Called by `driver` and by tests; tests: `tests/check_*.rs`.
 
+mod brought;
 mod clock;
 mod convergence;
 mod copies;

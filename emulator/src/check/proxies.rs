@@ -1,9 +1,10 @@
 //! Bulk copies out of shared memory: what they read may not be written before somebody waits for them, and threads that wrote it must
 //! have fenced.
 //!
-//! Stores of threads reach a bulk copy through another path than other threads' loads: after the store, the thread that wrote or
-//! the one that issues the copy must fence: the latter after it waited at a barrier that came after the store. A fence of a third thread is not accepted, and data that `cp.async` brought is not
-//! looked at. Tests: `tests/check_proxies.rs`.
+//! Stores of threads reach a bulk copy through another path than other threads' loads: after the store, the thread that wrote, the
+//! one that issues the copy or a third must fence; other threads than the writer after they waited at a barrier that came after
+//! the store, and a third before a barrier at which the issuer waits. Data that `cp.async` brought is not looked at.
+//! Tests: `tests/check_proxies.rs`.
 
 use super::{report, threads::lanes};
 use crate::{
@@ -44,8 +45,15 @@ struct Thread {
     synchronised: u64,
     /// When it fenced.
     fenced: u64,
-    /// When it had gone on after a barrier before that.
+    /// When a thread that fenced had gone on after a barrier before that: itself, or one that it has waited for since.
     before_fence: u64,
+}
+
+impl Thread {
+    /// It goes on after a barrier, at which the latest fence of all was `fence`.
+    fn wait(&mut self, time: u64, fence: u64) {
+        (self.synchronised, self.before_fence) = (time, self.before_fence.max(fence));
+    }
 }
 
 /// The checker.
@@ -81,6 +89,13 @@ impl Block {
              {who}"
         );
         Err(Fault::new(FaultKind::Finding, lane, message))
+    }
+
+    /// The latest `before_fence` among the lanes `mask` of the first `n` threads from a warp on; beyond 32, of all of them.
+    fn latest_fence(&self, warp: u32, mask: u32, n: usize) -> u64 {
+        let threads = self.threads.iter().skip(32 * warp as usize).take(n).enumerate();
+        let takes_part = |&(i, _): &(usize, &Thread)| mask >> (i % 32) & 1 == 1;
+        threads.filter(takes_part).map(|(_, t)| t.before_fence).max().unwrap_or(0)
     }
 
     /// The threads of these lanes of a warp.
@@ -173,9 +188,18 @@ impl Proxies {
             Event::ProxyFence { mask } => block.each_thread(warp, mask, |thread| {
                 (thread.fenced, thread.before_fence) = (time, thread.synchronised);
             }),
-            Event::BarrierComplete { .. } => block.threads.iter_mut().for_each(|t| t.synchronised = time),
-            Event::WarpBarrier { mask } | Event::MbarrierWait { mask, .. } => {
-                block.each_thread(warp, mask, |thread| thread.synchronised = time);
+            Event::BarrierComplete { .. } => {
+                let fence = block.latest_fence(0, u32::MAX, usize::MAX);
+                block.threads.iter_mut().for_each(|t| t.wait(time, fence));
+            }
+            Event::WarpBarrier { mask } => {
+                let fence = block.latest_fence(warp, mask, 32);
+                block.each_thread(warp, mask, |thread| thread.wait(time, fence));
+            }
+            // Whoever arrived: all of the block may have.
+            Event::MbarrierWait { mask, .. } => {
+                let fence = block.latest_fence(0, u32::MAX, usize::MAX);
+                block.each_thread(warp, mask, |thread| thread.wait(time, fence));
             }
             _ => {}
         }

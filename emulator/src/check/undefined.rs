@@ -7,6 +7,7 @@
 //! at: lowering knows which registers some path reads before it writes them. Tests: `tests/check_undefined.rs`.
 
 use super::{
+    brought::Brought,
     extent::{copy, first_clear, lanes_where, set, span},
     follow::{finding, follow},
     poison::{Mark, Poison},
@@ -43,6 +44,8 @@ pub struct Undefined {
     marked: usize,
     /// The allocation of the last global access.
     hint: usize,
+    /// Of copies under way.
+    brought: Brought,
 }
 
 impl Observer for Undefined {
@@ -83,12 +86,14 @@ impl Observer for Undefined {
             Event::LaunchStart => *self = Undefined::default(),
             Event::BlockStart { shared_bytes } => self.start_block(scene, shared_bytes),
             Event::BlockEnd => {
+                self.brought.end_block(scene.place.block);
                 if let Some(block) = self.blocks.get_mut(scene.place.block as usize) {
                     let ended = block.take();
                     let marked = |b: &Block| b.warps.iter().filter(|w| w.poison.is_some()).count();
                     self.marked -= ended.as_deref().map_or(0, marked);
                 }
             }
+            Event::CopyPending { offset, lane, .. } => self.brought.issued(scene.place.block, lane, offset),
             Event::Call { mask, callee, caller } => self.call(scene, mask, callee, caller),
             Event::Return { mask, callee, caller } => self.give_back(scene, mask, callee, caller),
             _ => {}
@@ -205,6 +210,17 @@ impl Undefined {
         let address = access.addresses[lane as usize];
         let origin =
             Origin::Memory { space: access.space, address, block: place.block, thread, pc: place.pc };
+        if access.kind == AccessKind::CopyRead {
+            if access.space == Space::Shared {
+                return Err(finding(
+                    scene,
+                    "what a bulk copy brings to global memory",
+                    Mark { lanes: unwritten, origin },
+                ));
+            }
+            self.brought.read(scene, access, unwritten);
+            return Ok(());
+        }
         let flow = scene.program.flows[place.pc as usize];
         if flow == Flow::Atomic {
             let message =
@@ -263,6 +279,10 @@ impl Undefined {
                 for lane in lanes(access.mask) {
                     let address = access.addresses[lane as usize];
                     set(&mut block.shared, address, u64::from(access.bytes), true);
+                    if access.kind == AccessKind::CopyWrite {
+                        let nothing = self.brought.landed(place.block, address, u64::from(access.bytes));
+                        nothing.iter().for_each(|&(at, n)| set(&mut block.shared, at, n, false));
+                    }
                     for (i, _) in marks.iter().enumerate().filter(|(_, m)| m.lanes >> lane & 1 == 1) {
                         let at = address + i as u64 * u64::from(access.element);
                         set(&mut block.shared, at, u64::from(access.element), false);

@@ -1,8 +1,18 @@
 //! The same launch under several schedules.
 
 use super::{Fault, FaultKind, Launch, Machine, Order, Where};
-use crate::program::Program;
-use std::sync::atomic::Ordering::Relaxed;
+use crate::{
+    memory::{Allocation, Written},
+    program::Program,
+};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+/// What an allocation holds.
+struct Contents {
+    words: Vec<u32>,
+    /// Which bytes were ever written, if that is asked.
+    written: Option<Vec<u64>>,
+}
 
 impl Machine {
     /// Runs a launch once for each seed, each time from the same contents of memory, and compares what it leaves there. Memory then holds
@@ -15,7 +25,7 @@ impl Machine {
     ) -> Result<(), Fault> {
         let order = self.settings.order;
         let before = self.contents();
-        let mut first: Option<(u64, Vec<Vec<u32>>)> = None;
+        let mut first: Option<(u64, Vec<Contents>)> = None;
         let (mut outcome, mut printed) = (Ok(()), 0);
         for &seed in seeds {
             self.restore(&before);
@@ -45,16 +55,20 @@ impl Machine {
         outcome
     }
 
-    fn contents(&self) -> Vec<Vec<u32>> {
-        let words = |a: &std::sync::Arc<crate::memory::Allocation>| {
-            a.words().iter().map(|w| w.load(Relaxed)).collect()
+    fn contents(&self) -> Vec<Contents> {
+        let contents = |a: &Arc<Allocation>| Contents {
+            words: a.words().iter().map(|w| w.load(Relaxed)).collect(),
+            written: a.written.as_ref().map(Written::contents),
         };
-        self.memory.allocations().iter().map(words).collect()
+        self.memory.allocations().iter().map(contents).collect()
     }
 
-    fn restore(&self, contents: &[Vec<u32>]) {
-        for (allocation, words) in self.memory.allocations().iter().zip(contents) {
+    fn restore(&self, contents: &[Contents]) {
+        for (allocation, Contents { words, written }) in self.memory.allocations().iter().zip(contents) {
             allocation.words().iter().zip(words).for_each(|(to, &w)| to.store(w, Relaxed));
+            if let (Some(to), Some(written)) = (&allocation.written, written) {
+                to.restore(written);
+            }
         }
     }
 
@@ -62,10 +76,11 @@ impl Machine {
         &self,
         program: &Program,
         launch: &Launch,
-        (seed_a, a): (u64, &[Vec<u32>]),
-        (seed_b, b): (u64, &[Vec<u32>]),
+        (seed_a, a): (u64, &[Contents]),
+        (seed_b, b): (u64, &[Contents]),
     ) -> Result<(), Fault> {
         for (allocation, (a, b)) in self.memory.allocations().iter().zip(a.iter().zip(b)) {
+            let (a, b) = (&a.words, &b.words);
             let Some(word) = (0..a.len()).find(|&w| a[w] != b[w]) else { continue };
             let count = (0..a.len()).filter(|&w| a[w] != b[w]).count();
             let message = format!(

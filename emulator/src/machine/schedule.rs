@@ -247,17 +247,16 @@ impl<'a> Queue<'a> {
         for warp in &block.warps {
             for g in &warp.groups {
                 let what = match g.state {
-                    State::Barrier(id) => block.info.barriers.describe(id),
-                    State::Sync(named) | State::WarpBarrier(named) => format!("lanes {named:#010x}"),
-                    State::Cluster => "the barrier of the cluster".to_string(),
-                    State::Convergence => "the other lanes of its warp".to_string(),
-                    State::Ready => "nothing (it spins)".to_string(),
+                    State::Barrier(id) => format!("waits for {}", block.info.barriers.describe(id)),
+                    State::Sync(named) | State::WarpBarrier(named) => {
+                        format!("waits for lanes {named:#010x}")
+                    }
+                    State::Cluster => "waits for the barrier of the cluster".to_string(),
+                    State::Convergence => "waits for the other lanes of its warp".to_string(),
+                    State::Ready => "spins".to_string(),
                 };
                 let line = world.program.lines.get(g.pc as usize).map_or(0, |l| l.ptx);
-                waits.push(format!(
-                    "warp {} lanes {:#010x} at line {line} for {what}",
-                    warp.info.index, g.mask
-                ));
+                waits.push(format!("warp {} lanes {:#010x} at line {line} {what}", warp.info.index, g.mask));
             }
         }
         let mut fault = Fault::new(FaultKind::Timeout, 0, format!("{why}: {}", waits.join("; ")));

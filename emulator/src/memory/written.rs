@@ -28,6 +28,16 @@ impl Written {
         });
     }
 
+    /// All of it, to be put back by [`Written::restore`].
+    pub fn contents(&self) -> Vec<u64> {
+        self.0.iter().map(|w| w.load(Relaxed)).collect()
+    }
+
+    /// Makes it what it was.
+    pub fn restore(&self, contents: &[u64]) {
+        self.0.iter().zip(contents).for_each(|(to, &w)| to.store(w, Relaxed));
+    }
+
     /// The first of the `len` bytes at `offset` that was never written.
     #[inline(always)]
     pub fn first_unwritten(&self, offset: u64, len: u64) -> Option<u64> {

@@ -69,9 +69,9 @@ gemm_wmma_f16(float* __restrict__ y, const __half* __restrict__ a, const __half*
     }
 }
 
-// gemm_wmma_whole_f16: y = a w of whole tiles, straight from global memory, with fp16 sums
+// gemm_wmma_whole_f16: y = a w^T of whole tiles, straight from global memory, with fp16 sums
 //
-//   a  [M, K] f16, w [K, N] f16, y [M, N] f16, 32-byte aligned; M a multiple of 32, N of 8, K of 16
+//   a  [M, K] f16, w [N, K] f16, y [M, N] f16, 32-byte aligned; M a multiple of 32, N of 8, K of 16
 //
 // Launch  grid (N / 8, M / 32), block 32
 // Bytes   reads a N / 8 times and w M / 32 times; writes 2*M*N
@@ -80,12 +80,12 @@ extern "C" __global__ void __launch_bounds__(WARP)
 gemm_wmma_whole_f16(__half* __restrict__ y, const __half* __restrict__ a, const __half* __restrict__ w, uint32_t n,
                     uint32_t k) {
     wmma::fragment<wmma::matrix_a, 32, 8, 16, __half, wmma::row_major> a_part;
-    wmma::fragment<wmma::matrix_b, 32, 8, 16, __half, wmma::row_major> w_part;
+    wmma::fragment<wmma::matrix_b, 32, 8, 16, __half, wmma::col_major> w_part;
     wmma::fragment<wmma::accumulator, 32, 8, 16, __half> sums;
     wmma::fill_fragment(sums, __half(0.0f));
     for (uint32_t k0 = 0; k0 < k; k0 += 16) {
         wmma::load_matrix_sync(a_part, a + uint64_t(blockIdx.y) * 32 * k + k0, k);
-        wmma::load_matrix_sync(w_part, w + uint64_t(k0) * n + blockIdx.x * 8, n);
+        wmma::load_matrix_sync(w_part, w + uint64_t(blockIdx.x) * 8 * k + k0, k);
         wmma::mma_sync(sums, a_part, w_part, sums);
     }
     wmma::store_matrix_sync(y + uint64_t(blockIdx.y) * 32 * n + blockIdx.x * 8, sums, n, wmma::mem_row_major);

@@ -79,7 +79,7 @@ fn wmma_with_fp16_sums_equals_its_reference() {
     on(&ALL, "gemm_wmma", |gpu| {
         let (m, n, k) = (64, 24, 48);
         let mut random = Random(7);
-        let (a, w) = (random.halves(m * k, 1.0), random.halves(k * n, 1.0));
+        let (a, w) = (random.halves(m * k, 1.0), random.halves(n * k, 1.0));
         let (da, dw) = (gpu.upload(&a), gpu.upload(&w));
         let y = gpu.output::<u16>(m * n);
         let launch = shape(1, 32).grid(n as u32 / 8, m as u32 / 32);
@@ -87,7 +87,7 @@ fn wmma_with_fp16_sums_equals_its_reference() {
         let want: Vec<Bounded> = (0..m * n)
             .map(|i| {
                 let products: Vec<f64> =
-                    (0..k).map(|j| half(a[i / n * k + j]) * half(w[j * n + i % n])).collect();
+                    (0..k).map(|j| half(a[i / n * k + j]) * half(w[i % n * k + j])).collect();
                 let magnitude: f64 = products.iter().map(|p| p.abs()).sum();
                 // Rounded to fp16 after each of three steps at least, and after each product at most.
                 Bounded { value: products.iter().sum(), error: k as f64 * U16 * magnitude }

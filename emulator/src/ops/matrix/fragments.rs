@@ -1,8 +1,9 @@
 //! `wmma.load` and `wmma.store`.
 //!
 //! A lane's word is one access where its elements are neighbours in memory, and one for each element where they are not; registers that
-//! repeat others are filled without an access. Every row (or column) must begin at a multiple of 16 bytes, or of the fragment's
-//! bytes in a lane if these are fewer: the weaker of what the PTX ISA and the CUDA programming guide ask for.
+//! repeat others are filled without an access. The first row (or column) must begin at a multiple of the fragment's bytes in a
+//! lane, the others at multiples of 16 from it, or of those bytes if they are fewer: the weaker of what the PTX ISA (the fragment's
+//! bytes for each) and the CUDA programming guide (32 for the first, 16 between them) ask for.
 //!
 //! The mask is `r[0]`, the address at [`ADDRESS`], the stride at [`STRIDE`], the registers at [`slot`]. The immediate holds the
 //! offset as in [`Form`], above it the [`Piece`].
@@ -214,12 +215,15 @@ impl Place {
     }
 
     fn check_alignment(&self, cx: &Context<'_, '_>) -> Result<(), Fault> {
-        let unit = (4 * self.matrix.registers() as u64).min(16);
-        let step = self.stride * self.size;
-        if self.base.is_multiple_of(unit) && step.is_multiple_of(unit) {
+        let fragment = 4 * self.matrix.registers() as u64;
+        let (step, unit) = (self.stride * self.size, fragment.min(16));
+        if self.base.is_multiple_of(fragment) && step.is_multiple_of(unit) {
             return Ok(());
         }
-        let message = format!("address {:#x} and stride {step} bytes are not multiples of {unit}", self.base);
+        let message = format!(
+            "address {:#x} and stride {step} bytes are not multiples of {fragment} and {unit}",
+            self.base
+        );
         Err(cx.fault(FaultKind::MisalignedAddress, FULL, message))
     }
 
