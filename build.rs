@@ -18,6 +18,9 @@ const ARCHS: [u32; 7] = [75, 80, 86, 89, 90, 100, 120];
 /// PTX is compiled for these: see `kernels/build.sh`.
 const PTX_ARCHS: [u32; 3] = [75, 80, 90];
 
+/// What the kernels include, in order.
+const HEADERS: [&str; 3] = ["common.cuh", "mma.cuh", "prefill.cuh"];
+
 fn main() {
     println!("cargo::rerun-if-changed=kernels");
     if env::var_os("CARGO_FEATURE_CUDA").is_none() {
@@ -165,8 +168,8 @@ fn lower_version(path: &Path) -> io::Result<()> {
 /// The lines `constexpr uint32_t NAME = VALUE;` of the kernels: numbers, and products and quotients of numbers and names.
 fn constants(names: &[String]) -> io::Result<BTreeMap<String, u32>> {
     let mut constants = BTreeMap::new();
-    let files = ["common.cuh".to_owned()].into_iter().chain(names.iter().map(|n| format!("{n}.cu")));
-    for file in files {
+    let headers = HEADERS.iter().map(|&header| header.to_owned());
+    for file in headers.chain(names.iter().map(|n| format!("{n}.cu"))) {
         for line in fs::read_to_string(Path::new("kernels").join(file))?.lines() {
             let Some(rest) = line.strip_prefix("constexpr uint32_t ") else { continue };
             let Some((name, rest)) = rest.split_once(" = ") else { continue };

@@ -13,12 +13,19 @@ NVCC=${NVCC:-nvcc}
 version=$("$NVCC" --version | sed -n 's/.*release \([0-9.]*\), V\(.*\)/\2/p')
 [ "$version" = 13.0.88 ] || { echo "nvcc is $version, expected 13.0.88" >&2; exit 1; }
 
-# The file and the headers of this folder that it includes.
-sources() { echo "$1.cu $(sed -n 's/^#include "\(.*\)"/\1/p' "$1.cu" | xargs)"; }
-
 # Where a kernel has code of its own: 80 for asynchronous copies and wider matrix instructions, 90 for dependent launches.
 archs() {
     if grep -q 'ARCH__ >= 800\|cp_async\|mma' "$1.cu"; then echo 75 80 90; else echo 75 90; fi
+}
+
+# The file and the headers of this folder that it includes, also by way of others; sorted.
+sources() {
+    local files="$1.cu" before=
+    while [ "$files" != "$before" ]; do
+        before=$files
+        files="$1.cu $(cat $files | sed -n 's/^#include "\(.*\)"/\1/p' | sort -u | tr '\n' ' ')"
+    done
+    echo $files
 }
 
 mkdir -p ptx

@@ -10,7 +10,7 @@ use halfwarp::{
     batch::{Batch, Phase, Rows},
 };
 
-fn open(weights: &Weights) -> CudaBackend {
+pub fn open(weights: &Weights) -> CudaBackend {
     CudaBackend::open(0, weights, weights.config.n_ctx, &mut |_, _| {}).unwrap()
 }
 
@@ -24,7 +24,7 @@ fn all_logits(backend: &mut dyn Backend, phase: Phase, ids: &[u32]) -> Vec<f32> 
 }
 
 /// T1: fp16 weights, and fp32 in everything else. The cap for any model; what was measured is less.
-const T1: Distance =
+pub const T1: Distance =
     Distance { e_abs: 1e-4, nmse: 1e-9, kld_mean: 1e-8, kld_max: 1e-6, top1_misses: 0, d_ppl: 1e-5 };
 
 #[test]
@@ -39,5 +39,22 @@ fn decode_matches_the_reference() {
         assert!(distance.within(&T1), "{name}: {distance:?}");
         drop(backend);
         emulator.assert_clean();
+    }
+}
+
+#[test]
+fn prefill_matches_the_reference_on_every_architecture() {
+    for arch in [75, 80, 90, 120] {
+        let emulator = Emulator::checked(arch);
+        for name in ["odd-fp16", "tales"] {
+            let golden = Golden::open(name);
+            let weights = golden::weights(name);
+            let mut backend = open(&weights);
+            let distance = Distance::new(&golden, &all_logits(&mut backend, Phase::Prompt, &golden.ids));
+            println!("{name}, {}: {distance:?}", backend.name());
+            assert!(distance.within(&T1), "sm_{arch}, {name}: {distance:?}");
+            drop(backend);
+            emulator.assert_clean();
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! [`CudaBackend`]'s forward pass: GPT-2 in model order, a step of a few columns at a time.
+//! [`CudaBackend`]'s forward pass: prompts on tensor cores, then generated tokens, which are GPT-2 in model order
+//! here, a step of a few columns at a time.
 
 use super::{
     CudaBackend, GraphKey, cache_bytes,
@@ -10,7 +11,7 @@ use super::{
 use crate::{
     Config, Error, Result,
     backend::{Backend, Logits},
-    batch::{Batch, Rows},
+    batch::{Batch, Entry, Phase, Rows},
     cache::{KvCache, PAGE_LEN},
 };
 use std::cell::{OnceCell, RefCell};
@@ -51,7 +52,8 @@ impl Backend for CudaBackend {
             self.graphs.clear();
         }
         cache.append(batch)?;
-        let result = self.steps(batch, cache);
+        let mut step = StepWords::new(&self.dims);
+        let result = self.prompts(batch, cache, &mut step).and_then(|()| self.steps(batch, cache, &mut step));
         if let Err(error) = result {
             // The cache's pages may be half written, and most errors of a device stay until the process ends.
             self.lost = Some(error.to_string());
@@ -62,12 +64,13 @@ impl Backend for CudaBackend {
 }
 
 impl CudaBackend {
-    /// Runs the tokens of `batch`, in order, as many at a time as a step takes.
-    fn steps(&mut self, batch: &Batch, cache: &KvCache) -> Result<()> {
+    /// Runs the generated tokens of `batch`, in order, as many at a time as a step takes.
+    fn steps(&mut self, batch: &Batch, cache: &KvCache, step: &mut StepWords) -> Result<()> {
         let max_columns = self.kernels.max_columns();
-        let mut step = StepWords::new(&self.dims);
-        let mut n_rows = 0;
-        for entry in batch.entries() {
+        for (entry, mut next_row) in with_first_rows(batch) {
+            if entry.phase != Phase::Generated {
+                continue;
+            }
             let pages = cache.pages(entry.seq)?;
             let n_cached = cache.tokens(entry.seq)?.len() - entry.tokens.len();
             let n_tokens = entry.tokens.len();
@@ -77,26 +80,32 @@ impl CudaBackend {
                     Rows::Last => i + 1 == n_tokens,
                     Rows::All => true,
                 };
-                let row = if has_row { n_rows } else { NO_COLUMN };
-                n_rows += u32::from(has_row);
+                let row = if has_row { next_row } else { NO_COLUMN };
+                next_row += u32::from(has_row);
                 step.push(token, n_cached + i, row, pages);
                 if step.n_columns == max_columns {
-                    self.run_step(&mut step)?;
+                    self.run_step(step)?;
                 }
             }
         }
-        self.run_step(&mut step)
+        self.run_step(step)
+    }
+
+    /// Gives the device the step, if it does not have it.
+    pub(super) fn send_step(&mut self, step: &StepWords) -> Result<()> {
+        if step.words != self.sent_step {
+            self.gpu.write(&mut self.step, 0, &step.words)?;
+            self.counts.uploads += 1;
+            self.sent_step.copy_from_slice(&step.words);
+        }
+        Ok(())
     }
 
     fn run_step(&mut self, step: &mut StepWords) -> Result<()> {
         if step.n_columns == 0 {
             return Ok(());
         }
-        if step.words != self.sent_step {
-            self.gpu.write(&mut self.step, 0, &step.words)?;
-            self.counts.uploads += 1;
-            self.sent_step.copy_from_slice(&step.words);
-        }
+        self.send_step(step)?;
         let n_columns = COLUMN_COUNTS.into_iter().find(|&c| c as usize >= step.n_columns);
         let n_chunks = Dims::n_chunks(step.n_positions).next_power_of_two().min(self.dims.max_chunks());
         let key = GraphKey {
@@ -141,9 +150,18 @@ impl CudaBackend {
     }
 }
 
+/// The entries of `batch`, each with the number of its first row of logits.
+pub(super) fn with_first_rows(batch: &Batch) -> impl Iterator<Item = (&Entry, u32)> {
+    batch.entries().iter().scan(0, |n_rows, entry| {
+        let first = *n_rows;
+        *n_rows += entry.n_rows() as u32;
+        Some((entry, first))
+    })
+}
+
 /// A step as the device takes it: see `kernels/common.cuh`.
 #[derive(Debug)]
-struct StepWords {
+pub(super) struct StepWords {
     words: Vec<u32>,
     n_columns: usize,
     /// Positions of the longest column's sequence, up to and with the column.
@@ -165,13 +183,13 @@ impl StepWords {
         step
     }
 
-    fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.words.fill(0);
         self.words[STEP_POSITIONS as usize..STEP_PAGES as usize].fill(NO_COLUMN);
         (self.n_columns, self.n_positions, self.has_rows) = (0, 0, false);
     }
 
-    fn push(&mut self, token: u32, position: usize, row: u32, pages: &[u32]) {
+    pub fn push(&mut self, token: u32, position: usize, row: u32, pages: &[u32]) {
         let column = self.n_columns;
         self.words[STEP_TOKENS as usize + column] = token;
         self.words[STEP_POSITIONS as usize + column] = position as u32;
@@ -187,7 +205,7 @@ impl StepWords {
 /// Rows of logits on the device, and a copy on the host once somebody asks.
 #[derive(Debug)]
 pub struct DeviceLogits {
-    buffer: Buffer<f32>,
+    pub(super) buffer: Buffer<f32>,
     n_rows: usize,
     n_vocab: usize,
     host: OnceCell<Vec<f32>>,

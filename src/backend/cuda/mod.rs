@@ -14,6 +14,7 @@ mod forward;
 pub mod images;
 pub mod kernels;
 pub mod model;
+mod prefill;
 mod probe;
 mod staging;
 
@@ -24,6 +25,7 @@ use crate::{Config, Error, Result, Weights};
 use driver::{Buffer, Gpu, Graph};
 use kernels::{Activations, Dims, Kernels, Pages, padded};
 use model::Model;
+use prefill::Prefill;
 use std::collections::HashMap;
 
 /// GPT-2 on a CUDA device: fp16 weights, everything else in fp32.
@@ -36,6 +38,7 @@ pub struct CudaBackend {
     model: Model,
     pages: Vec<Pages>,
     activations: Activations,
+    prefill: Prefill,
     step: Buffer<u32>,
     /// The step as the device has it.
     sent_step: Vec<u32>,
@@ -105,6 +108,7 @@ impl CudaBackend {
                 chunk_stats: zeros(chunks * 2, "activations")?,
                 inner: zeros(columns * padded(config.n_inner), "activations")?,
             },
+            prefill: Prefill::new(&gpu, &config, &dims)?,
             step: gpu.zeros(dims.step_len(), "the step")?,
             sent_step: vec![0; dims.step_len()],
             logits: DeviceLogits::new(&gpu, config.n_vocab)?,
@@ -134,9 +138,9 @@ fn page_len(config: &Config) -> usize {
     config.n_head * crate::cache::PAGE_LEN * config.head_dim().next_multiple_of(8)
 }
 
-/// Bytes of everything that a decode step uses beside weights and cache.
+/// Bytes of everything that steps and prompts use beside weights and cache.
 fn work_bytes(config: &Config, dims: &Dims) -> usize {
     let chunks = config.n_head * dims.max_chunks() as usize * (config.head_dim() + 2);
     let column = 2 * config.n_embd + padded(config.n_inner) + chunks + config.n_vocab;
-    4 * (kernels::COLUMN_COUNTS[2] as usize * column + dims.step_len())
+    4 * (kernels::COLUMN_COUNTS[2] as usize * column + dims.step_len()) + Prefill::n_bytes(config, dims)
 }

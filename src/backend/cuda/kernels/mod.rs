@@ -1,11 +1,15 @@
 //! One safe launcher for each kernel: it checks lengths, chooses the grid, and launches. The kernels' files say what is
-//! computed; the constants come from them through `build.rs`. Here is what launchers share; [`Step`] has those of decode, `pack`
-//! those of loading.
+//! computed; the constants come from them through `build.rs`. Here is what launchers share; [`Step`] has those of decode,
+//! [`Prompt`] those of prefill, and `pack` those of loading.
 
 mod pack;
+mod prefill;
 mod step;
 
+pub use prefill::{MAX_TOKENS, Prompt, PromptActivations};
 pub use step::Step;
+
+use prefill::PrefillKernels;
 
 use super::{
     driver::{Arg, Buffer, Gpu, Kernel, Module},
@@ -180,6 +184,7 @@ pub struct Kernels {
     fc: [Kernel; 3],
     add: [Kernel; 3],
     logits: [Kernel; 3],
+    prefill: PrefillKernels,
     pack_transposed: [Kernel; 2],
     pack_rows: [Kernel; 2],
     /// Most columns whose inputs fit into a block's shared memory.
@@ -212,7 +217,9 @@ impl Kernels {
                 ]
             };
         }
-        Ok(Self {
+        let mut modules = Vec::new();
+        let prefill = PrefillKernels::load(gpu, dims, &mut modules)?;
+        let kernels = Self {
             embed: embed.kernel("embed_decode_f16", 0)?,
             attention: attention.kernel("attention_decode_f32", 0)?,
             qkv: columns!("linear_decode_qkv_f16"),
@@ -222,9 +229,12 @@ impl Kernels {
             logits: columns!("linear_decode_logits_f16"),
             pack_transposed: [pack.kernel("pack_transposed_f16", 0)?, pack.kernel("pack_transposed_f32", 0)?],
             pack_rows: [pack.kernel("pack_rows_f16", 0)?, pack.kernel("pack_rows_f32", 0)?],
+            prefill,
             max_columns,
-            modules: vec![embed, attention, linear, pack],
-        })
+            modules: Vec::new(),
+        };
+        modules.extend([embed, attention, linear, pack]);
+        Ok(Self { modules, ..kernels })
     }
 
     /// Most columns of a step.

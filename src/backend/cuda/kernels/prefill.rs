@@ -1,0 +1,274 @@
+//! Launchers of the prefill kernels: up to MAX_PREFILL tokens of prompts, on tensor cores.
+
+use super::{
+    super::{
+        driver::{Buffer, Gpu, Kernel, Module, Shape},
+        images::constants::{
+            ATTENTION_STEP_BYTES, BLOCK_ROWS, BLOCK_TOKENS, EMBED_PREFILL_THREADS, LAYERNORM_ROWS,
+            LINEAR_PREFILL_THREADS, MAX_PREFILL, PLAN_PAGES, STAGE_BYTES, STAGES_SM75, STAGES_SM80,
+            TILE_THREADS, WARP,
+        },
+    },
+    Activations, Dims, Kernels, Linear, Norm, Packed, Pages, Step, check, padded,
+};
+use crate::{Config, Result};
+
+/// Most tokens of one prompt pass.
+pub const MAX_TOKENS: usize = MAX_PREFILL as usize;
+
+/// Head widths that attention is compiled for; others run in the next larger one.
+const HEAD_DIMS: [u32; 4] = [32, 64, 96, 128];
+
+/// The kernels, with their code.
+#[derive(Debug)]
+pub(super) struct PrefillKernels {
+    embed: Kernel,
+    gather: Kernel,
+    layernorm: Kernel,
+    qkv: Kernel,
+    fc: Kernel,
+    add: Kernel,
+    attention: Kernel,
+    /// Shared memory of a product's block, and of attention's.
+    linear_shared: u32,
+    attention_shared: u32,
+}
+
+impl PrefillKernels {
+    /// For models of shape `dims`; puts their modules into `modules`.
+    pub fn load(gpu: &Gpu, dims: &Dims, modules: &mut Vec<Module>) -> Result<Self> {
+        let [embed, layernorm, linear, attention] = [
+            gpu.load("embed_prefill")?,
+            gpu.load("layernorm_prefill")?,
+            gpu.load("linear_prefill")?,
+            gpu.load("attention_prefill")?,
+        ];
+        let n_stages = if linear.image.arch >= 80 { STAGES_SM80 } else { STAGES_SM75 };
+        let linear_shared = n_stages * STAGE_BYTES;
+        let head_dim = HEAD_DIMS.into_iter().find(|&d| d >= dims.head_dim);
+        let head_dim = head_dim.expect("Dims::new has refused what is wider");
+        let name = match head_dim {
+            32 => "attention_prefill_f32_32",
+            64 => "attention_prefill_f32_64",
+            96 => "attention_prefill_f32_96",
+            _ => "attention_prefill_f32_128",
+        };
+        let attention_shared = head_dim / 16 * ATTENTION_STEP_BYTES;
+        let kernels = Self {
+            embed: embed.kernel("embed_prefill_f16", 0)?,
+            gather: embed.kernel("gather_prefill_f32", 0)?,
+            layernorm: layernorm.kernel("layernorm_prefill_f32", 0)?,
+            qkv: linear.kernel("linear_prefill_qkv_f16", linear_shared)?,
+            fc: linear.kernel("linear_prefill_fc_f16", linear_shared)?,
+            add: linear.kernel("linear_prefill_add_f16", linear_shared)?,
+            attention: attention.kernel(name, attention_shared)?,
+            linear_shared,
+            attention_shared,
+        };
+        modules.extend([embed, layernorm, linear, attention]);
+        Ok(kernels)
+    }
+}
+
+/// What prefill kernels leave for one another, for [`MAX_TOKENS`] tokens.
+#[derive(Debug)]
+pub struct PromptActivations {
+    /// The residual stream, `[MAX_TOKENS, C]`.
+    pub residual: Buffer<f32>,
+    /// Queries, `[MAX_TOKENS, C]`.
+    pub q: Buffer<f32>,
+    /// The normalised residual, then attention's output: `[2, MAX_TOKENS, padded C]` halves.
+    pub h: Buffer<u16>,
+    /// The MLP's inner values, `[2, MAX_TOKENS, padded F]` halves.
+    pub inner: Buffer<u16>,
+}
+
+impl PromptActivations {
+    /// All zero: the padding stays so.
+    pub fn new(gpu: &Gpu, config: &Config) -> Result<Self> {
+        let what = "activations of prompts";
+        Ok(Self {
+            residual: gpu.zeros(MAX_TOKENS * config.n_embd, what)?,
+            q: gpu.zeros(MAX_TOKENS * config.n_embd, what)?,
+            h: gpu.zeros(2 * MAX_TOKENS * padded(config.n_embd), what)?,
+            inner: gpu.zeros(2 * MAX_TOKENS * padded(config.n_inner), what)?,
+        })
+    }
+
+    /// Their bytes.
+    pub fn n_bytes(config: &Config) -> usize {
+        MAX_TOKENS * (2 * 4 * config.n_embd + 4 * padded(config.n_embd) + 4 * padded(config.n_inner))
+    }
+}
+
+impl Dims {
+    /// Words of a plan, at most: every token may be another sequence's.
+    pub fn plan_len(&self) -> usize {
+        PLAN_PAGES as usize + MAX_TOKENS * self.n_pages()
+    }
+}
+
+/// Prompts on their way through the layers: the device, the kernels, and what every launch needs to know.
+#[derive(Clone, Copy)]
+pub struct Prompt<'a> {
+    /// The device.
+    pub gpu: &'a Gpu,
+    /// Its kernels.
+    pub kernels: &'a Kernels,
+    /// The model's shape.
+    pub dims: &'a Dims,
+    /// What the tokens are: `kernels/prefill.cuh`.
+    pub plan: &'a Buffer<u32>,
+    /// Tokens of the plan, from 1 to [`MAX_TOKENS`].
+    pub n_tokens: u32,
+    /// Attention's tiles of the plan.
+    pub n_tiles: u32,
+}
+
+impl Prompt<'_> {
+    /// `residual[t] = wte[token[t]] + wpe[position[t]]`.
+    pub fn embed(&self, act: &mut PromptActivations, wte: &Packed, wpe: &Buffer<u16>) -> Result<()> {
+        let shape =
+            Shape { grid: [self.n_tokens, 1, 1], block: EMBED_PREFILL_THREADS, shared: 0, overlaps: false };
+        let args = [
+            (&mut act.residual).into(),
+            (&wte.pieces).into(),
+            wpe.into(),
+            self.plan.into(),
+            self.dims.n_embd.into(),
+        ];
+        // SAFETY: order and types follow embed_prefill_f16 in kernels/embed_prefill.cu. It touches n_tokens rows of the
+        // residual, which has MAX_TOKENS, and the rows of tokens and positions that `KvCache::append` has checked.
+        unsafe { self.gpu.launch(&self.kernels.prefill.embed, shape, &args) }
+    }
+
+    /// `h = norm(residual)`.
+    pub fn layernorm(&self, act: &mut PromptActivations, norm: &Norm) -> Result<()> {
+        let grid = [self.n_tokens.div_ceil(LAYERNORM_ROWS), 1, 1];
+        let shape = Shape { grid, block: WARP * LAYERNORM_ROWS, shared: 0, overlaps: true };
+        let args = [
+            (&mut act.h).into(),
+            (&act.residual).into(),
+            (&norm.gain).into(),
+            (&norm.shift).into(),
+            self.n_tokens.into(),
+            self.dims.n_embd.into(),
+            (padded(self.dims.n_embd as usize) as u32).into(),
+            self.dims.eps.into(),
+        ];
+        // SAFETY: order and types follow kernels/layernorm_prefill.cu. It touches n_tokens rows of the residual and of both
+        // planes of `h`, which have MAX_TOKENS, and C elements of gain and shift.
+        unsafe { self.gpu.launch(&self.kernels.prefill.layernorm, shape, &args) }
+    }
+
+    /// `q`, and the cache's new rows, from `c_attn(h)`.
+    pub fn qkv(&self, act: &mut PromptActivations, pages: &mut Pages, linear: &Linear) -> Result<()> {
+        let dims = self.dims;
+        check("c_attn", &linear.weight, 3 * dims.n_embd, dims.n_embd);
+        let [packed, n_rows, n_tiles, _] = linear.weight.args();
+        let args = [
+            (&mut act.q).into(),
+            (&mut pages.keys).into(),
+            (&mut pages.values).into(),
+            (&act.h).into(),
+            packed,
+            n_rows,
+            n_tiles,
+            (&linear.bias).into(),
+            self.plan.into(),
+            self.n_tokens.into(),
+            dims.n_head.into(),
+            dims.head_dim.into(),
+        ];
+        // SAFETY: order and types follow linear_prefill_qkv_f16 in kernels/linear_prefill.cu. The matrix has the shape that
+        // was checked above, the plan's slots are of pages of this cache, and `act` has room for MAX_TOKENS tokens.
+        unsafe { self.gpu.launch(&self.kernels.prefill.qkv, self.linear(&linear.weight), &args) }
+    }
+
+    /// `h` = attention of every token.
+    pub fn attention(&self, act: &mut PromptActivations, pages: &Pages, scale: f32) -> Result<()> {
+        let dims = self.dims;
+        let kernels = &self.kernels.prefill;
+        let grid = [self.n_tiles, dims.n_head, 1];
+        let shape = Shape { grid, block: TILE_THREADS, shared: kernels.attention_shared, overlaps: true };
+        let args = [
+            (&mut act.h).into(),
+            (&act.q).into(),
+            (&pages.keys).into(),
+            (&pages.values).into(),
+            self.plan.into(),
+            dims.head_dim.into(),
+            (padded(dims.n_embd as usize) as u32).into(),
+            (scale * std::f32::consts::LOG2_E).into(),
+        ];
+        // SAFETY: order and types follow kernels/attention_prefill.cu. A tile's tokens are of the plan, and its page table
+        // holds pages of this cache up to its last token's.
+        unsafe { self.gpu.launch(&kernels.attention, shape, &args) }
+    }
+
+    /// `residual += c_proj(h)`, attention's.
+    pub fn attn_c_proj(&self, act: &mut PromptActivations, linear: &Linear) -> Result<()> {
+        check("attn.c_proj", &linear.weight, self.dims.n_embd, self.dims.n_embd);
+        self.add(&mut act.residual, &act.h, linear)
+    }
+
+    /// `inner = activation(c_fc(h))`.
+    pub fn c_fc(&self, act: &mut PromptActivations, linear: &Linear) -> Result<()> {
+        let dims = self.dims;
+        check("c_fc", &linear.weight, dims.n_inner, dims.n_embd);
+        let [packed, n_rows, n_tiles, _] = linear.weight.args();
+        let args = [
+            (&mut act.inner).into(),
+            (&act.h).into(),
+            packed,
+            n_rows,
+            n_tiles,
+            (&linear.bias).into(),
+            self.n_tokens.into(),
+            (padded(dims.n_inner as usize) as u32).into(),
+            dims.activation.into(),
+        ];
+        // SAFETY: order and types follow linear_prefill_fc_f16; sizes as above.
+        unsafe { self.gpu.launch(&self.kernels.prefill.fc, self.linear(&linear.weight), &args) }
+    }
+
+    /// `residual += c_proj(inner)`, the MLP's.
+    pub fn mlp_c_proj(&self, act: &mut PromptActivations, linear: &Linear) -> Result<()> {
+        check("mlp.c_proj", &linear.weight, self.dims.n_embd, self.dims.n_inner);
+        self.add(&mut act.residual, &act.inner, linear)
+    }
+
+    fn add(&self, residual: &mut Buffer<f32>, x: &Buffer<u16>, linear: &Linear) -> Result<()> {
+        let [packed, n_rows, n_tiles, _] = linear.weight.args();
+        let args =
+            [residual.into(), x.into(), packed, n_rows, n_tiles, (&linear.bias).into(), self.n_tokens.into()];
+        // SAFETY: order and types follow linear_prefill_add_f16; sizes were checked by the two callers.
+        unsafe { self.gpu.launch(&self.kernels.prefill.add, self.linear(&linear.weight), &args) }
+    }
+
+    fn linear(&self, weight: &Packed) -> Shape {
+        Shape {
+            grid: [self.n_tokens.div_ceil(BLOCK_TOKENS), (weight.n_rows as u32).div_ceil(BLOCK_ROWS), 1],
+            block: LINEAR_PREFILL_THREADS,
+            shared: self.kernels.prefill.linear_shared,
+            overlaps: true,
+        }
+    }
+}
+
+impl Step<'_> {
+    /// Puts the prompt's rows that the step's tokens name into its columns, for [`logits`](Self::logits).
+    pub fn gather(&self, act: &mut Activations, prompt: &PromptActivations) -> Result<()> {
+        let shape =
+            Shape { grid: [self.n_columns, 1, 1], block: EMBED_PREFILL_THREADS, shared: 0, overlaps: false };
+        let args = [
+            (&mut act.residual).into(),
+            (&prompt.residual).into(),
+            self.step.into(),
+            self.dims.n_embd.into(),
+        ];
+        // SAFETY: order and types follow gather_prefill_f32 in kernels/embed_prefill.cu. The rows are of the plan that was
+        // just run, and `act` has room for MAX_COLUMNS columns.
+        unsafe { self.gpu.launch(&self.kernels.prefill.gather, shape, &args) }
+    }
+}
