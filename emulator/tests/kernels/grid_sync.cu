@@ -38,13 +38,14 @@ softmax_grid_f32(float* y, const float* x, float* maxima, float* sums, uint32_t 
     float largest = -INFINITY;
     for (uint32_t i = first; i < n; i += step) largest = fmaxf(largest, x[i]);
     largest = block_reduce<true>(largest);
-    if (threadIdx.x == 0) maxima[blockIdx.x] = largest;
+    // Not by thread 0, which arrives for its block: so it matters that sync() begins with a barrier of the block.
+    if (threadIdx.x == GRID_THREADS - 1) maxima[blockIdx.x] = largest;
     grid.sync();  // the maxima of all blocks are there
     for (uint32_t b = 0; b < gridDim.x; b++) largest = fmaxf(largest, maxima[b]);
     float sum = 0.0f;
     for (uint32_t i = first; i < n; i += step) sum += __expf(x[i] - largest);
     sum = block_reduce<false>(sum);
-    if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+    if (threadIdx.x == GRID_THREADS - 1) sums[blockIdx.x] = sum;
     grid.sync();  // the sums of all blocks are there
     sum = 0.0f;
     for (uint32_t b = 0; b < gridDim.x; b++) sum += sums[b];

@@ -138,6 +138,27 @@ fn in_the_barrier_of_a_grid() {
     each_is_found("persistent_mlp", 120, persistent, &all);
 }
 
+fn softmax(gpu: &mut Gpu) -> Result<(), Fault> {
+    let shape = shape(3, 128).cooperative();
+    launch(gpu, "softmax_grid_f32", shape, &[4 * 900, 4 * 900, 4 * 3, 4 * 3], args![900u32])
+}
+
+#[test]
+fn in_the_barriers_of_cooperative_groups() {
+    let mut all = Vec::new();
+    for nth in 0..2 {
+        all.extend([
+            ("bar.sync", 2 * nth, ""),
+            ("barrier.sync", 2 * nth, ""),
+            ("barrier.sync", 2 * nth + 1, ""),
+            ("atom.add.release.", nth, "atom.add.relaxed."),
+            ("ld.acquire.", nth, "ld.relaxed."),
+        ]);
+    }
+    each_is_found("grid_sync", 80, softmax, &all);
+    each_is_found("grid_sync", 120, softmax, &all);
+}
+
 fn messages(gpu: &mut Gpu) -> Result<(), Fault> {
     launch(gpu, "pass_on", shape(3, 64).cooperative(), &[4 * 64, 4], &[])?;
     launch(gpu, "lock", shape(3, 64).cooperative(), &[4, 4], &[])
