@@ -7,13 +7,14 @@ use proptest::prelude::*;
 
 /// Modules to change: kernels of every kind, and a fat binary made here of one of them.
 fn modules() -> Vec<Vec<u8>> {
-    let texts: [&[u8]; 6] = [
+    let texts: [&[u8]; 7] = [
         include_bytes!("ptx/vector_add.ptx"),
         include_bytes!("kernels/ptx/layernorm.sm_80.ptx"),
         include_bytes!("kernels/ptx/zoo_warp.sm_80.ptx"),
         include_bytes!("kernels/ptx/zoo_copy.sm_80.ptx"),
         include_bytes!("kernels/ptx/zoo_control.sm_90.ptx"),
         include_bytes!("kernels/ptx/bulk_copy.sm_90.ptx"),
+        include_bytes!("kernels/ptx/grid_sync.sm_90.ptx"),
     ];
     let mut all: Vec<Vec<u8>> = texts.iter().map(|t| t.to_vec()).collect();
     all.push(container(texts[0]));
@@ -41,7 +42,7 @@ proptest! {
 
     #[test]
     fn changed_bytes_never_panic(
-        which in 0..7usize,
+        which in 0..8usize,
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let mut module = modules().swap_remove(which);
@@ -53,7 +54,7 @@ proptest! {
     }
 
     #[test]
-    fn exchanged_words_never_panic(which in 0..6usize, pairs in prop::collection::vec(any::<[prop::sample::Index; 2]>(), 1..8)) {
+    fn exchanged_words_never_panic(which in 0..7usize, pairs in prop::collection::vec(any::<[prop::sample::Index; 2]>(), 1..8)) {
         let module = modules().swap_remove(which);
         let mut words: Vec<&[u8]> = module.split_inclusive(|b| b" ,;\t".contains(b)).collect();
         for [a, b] in pairs {

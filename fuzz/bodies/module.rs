@@ -36,7 +36,8 @@ pub fn run(data: &[u8]) {
             block: [48, 1, 1],
             dynamic_shared: 256,
             params,
-            cooperative: false,
+            // Every other length, so that modules find the workspace of such launches or none.
+            cooperative: data.len() % 2 == 1,
         };
         // A fault is as good as a result: that there is no panic is what counts.
         let _ = machine.launch(&program, &launch);

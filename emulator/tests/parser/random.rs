@@ -110,7 +110,7 @@ proptest! {
     }
 }
 
-/// A megabyte of what could be slow: each takes time linear in its length, so a second leaves room for a busy machine.
+/// A megabyte of what could be slow: each takes time linear in its length, so a second leaves room for a busy machine, and one try of five for a very busy one.
 #[test]
 fn long_texts_of_one_form_are_fast() {
     let repeat = |start: &str, piece: &str, end: &str| {
@@ -129,9 +129,18 @@ fn long_texts_of_one_form_are_fast() {
         repeat(".entry k() { ", ".loc 1 2 3, function_name f, inlined_at 1 2 3\n", "}"),
     ];
     for text in texts {
-        let start = Instant::now();
-        let parsed = parse(text.as_bytes());
-        let taken = start.elapsed();
+        let timed = || {
+            let start = Instant::now();
+            let parsed = parse(text.as_bytes());
+            (parsed, start.elapsed())
+        };
+        let (mut parsed, mut taken) = timed();
+        for _ in 0..4 {
+            if taken < Duration::from_secs(1) {
+                break;
+            }
+            (parsed, taken) = timed();
+        }
         let head: String = text.chars().skip(super::HEADER.len()).take(60).collect();
         assert!(parsed.is_ok(), "{head}: {}", parsed.unwrap_err().message);
         assert!(taken < Duration::from_secs(1), "{head}: {taken:?}");
