@@ -7,6 +7,7 @@ mod golden;
 mod images;
 mod invariance;
 mod models;
+mod prefill;
 #[path = "../invariance/rig.rs"]
 #[allow(dead_code)]
 mod rig;

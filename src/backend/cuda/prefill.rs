@@ -8,19 +8,20 @@ use super::{
     CudaBackend,
     driver::{Buffer, Gpu},
     forward::{StepWords, with_first_rows},
-    images::constants::{PLAN_PAGES, PLAN_POSITIONS, PLAN_SLOTS, PLAN_TILES, PLAN_TOKENS, TILE_QUERIES},
-    kernels::{COLUMN_COUNTS, Dims, MAX_TOKENS, Prompt, PromptActivations, Step},
+    kernels::{COLUMN_COUNTS, Dims, MAX_TOKENS, Plan, Prompt, PromptActivations, Step},
 };
 use crate::{
     Config, Result,
     batch::{Batch, Phase, Rows},
-    cache::{KvCache, PAGE_LEN},
+    cache::KvCache,
 };
 
 /// What prompts need beside weights and cache.
 #[derive(Debug)]
 pub(super) struct Prefill {
     plan: Plan,
+    /// Tokens of the plan whose logits are wanted, and the rows where they go.
+    rows: Vec<(u32, u32)>,
     on_device: Buffer<u32>,
     activations: PromptActivations,
 }
@@ -29,6 +30,7 @@ impl Prefill {
     pub fn new(gpu: &Gpu, config: &Config, dims: &Dims) -> Result<Self> {
         Ok(Self {
             plan: Plan::new(dims),
+            rows: Vec::with_capacity(MAX_TOKENS),
             on_device: gpu.zeros(dims.plan_len(), "the plan of prompts")?,
             activations: PromptActivations::new(gpu, config)?,
         })
@@ -40,56 +42,11 @@ impl Prefill {
     }
 }
 
-/// The tokens of one pass, as the device takes them: see `kernels/prefill.cuh`.
-#[derive(Debug)]
-struct Plan {
-    words: Vec<u32>,
-    n_tokens: usize,
-    n_tiles: usize,
-    /// Tokens whose logits are wanted, and the rows where they go.
-    rows: Vec<(u32, u32)>,
-}
-
-impl Plan {
-    fn new(dims: &Dims) -> Self {
-        let mut words = Vec::with_capacity(dims.plan_len());
-        words.resize(PLAN_PAGES as usize, 0);
-        Self { words, n_tokens: 0, n_tiles: 0, rows: Vec::with_capacity(MAX_TOKENS) }
-    }
-
-    fn clear(&mut self) {
-        self.words.truncate(PLAN_PAGES as usize);
-        (self.n_tokens, self.n_tiles) = (0, 0);
-        self.rows.clear();
-    }
-
-    /// Adds the first of `tokens`, which stand at `position` of their sequence, as many as fit, and returns how many.
-    fn push(&mut self, tokens: &[u32], position: usize, pages: &[u32]) -> usize {
-        let n_tokens = tokens.len().min(MAX_TOKENS - self.n_tokens);
-        for (i, &token) in tokens[..n_tokens].iter().enumerate() {
-            let (t, position) = (self.n_tokens + i, position + i);
-            let slot = pages[position / PAGE_LEN] as usize * PAGE_LEN + position % PAGE_LEN;
-            self.words[PLAN_TOKENS as usize + t] = token;
-            self.words[PLAN_POSITIONS as usize + t] = position as u32;
-            self.words[PLAN_SLOTS as usize + t] = slot as u32;
-        }
-        let table = self.words.len() - PLAN_PAGES as usize;
-        self.words.extend_from_slice(&pages[..(position + n_tokens).div_ceil(PAGE_LEN)]);
-        for first in (0..n_tokens).step_by(TILE_QUERIES as usize) {
-            let n_queries = (n_tokens - first).min(TILE_QUERIES as usize);
-            let tile = [self.n_tokens + first, n_queries, position + first, table].map(|word| word as u32);
-            self.words[PLAN_TILES as usize + 4 * self.n_tiles..][..4].copy_from_slice(&tile);
-            self.n_tiles += 1;
-        }
-        self.n_tokens += n_tokens;
-        n_tokens
-    }
-}
-
 impl CudaBackend {
     /// Runs the prompts of `batch`, in order. `step` is empty, and is left so.
     pub(super) fn prompts(&mut self, batch: &Batch, cache: &KvCache, step: &mut StepWords) -> Result<()> {
         self.prefill.plan.clear();
+        self.prefill.rows.clear();
         for (entry, first_row) in with_first_rows(batch) {
             if entry.phase != Phase::Prompt {
                 continue;
@@ -99,19 +56,19 @@ impl CudaBackend {
             let n_cached = cache.tokens(entry.seq)?.len() - tokens.len();
             let mut done = 0;
             while done < tokens.len() {
-                let plan = &mut self.prefill.plan;
-                let first = plan.n_tokens;
+                let Prefill { plan, rows, .. } = &mut self.prefill;
+                let first = plan.n_tokens();
                 let n = plan.push(&tokens[done..], n_cached + done, pages);
                 match entry.rows {
                     Rows::None => {}
                     Rows::Last if done + n < tokens.len() => {}
-                    Rows::Last => plan.rows.push(((first + n - 1) as u32, first_row)),
+                    Rows::Last => rows.push(((first + n - 1) as u32, first_row)),
                     Rows::All => {
-                        plan.rows.extend((0..n).map(|i| ((first + i) as u32, first_row + (done + i) as u32)));
+                        rows.extend((0..n).map(|i| ((first + i) as u32, first_row + (done + i) as u32)));
                     }
                 }
                 done += n;
-                if plan.n_tokens == MAX_TOKENS {
+                if plan.n_tokens() == MAX_TOKENS {
                     self.run_plan(step)?;
                 }
             }
@@ -120,17 +77,18 @@ impl CudaBackend {
     }
 
     fn run_plan(&mut self, step: &mut StepWords) -> Result<()> {
-        if self.prefill.plan.n_tokens == 0 {
+        if self.prefill.plan.n_tokens() == 0 {
             return Ok(());
         }
-        self.gpu.write(&mut self.prefill.on_device, 0, &self.prefill.plan.words)?;
+        self.gpu.write(&mut self.prefill.on_device, 0, self.prefill.plan.words())?;
         self.counts.uploads += 1;
         self.launch_prompt()?;
-        let rows = std::mem::take(&mut self.prefill.plan.rows);
+        let mut rows = std::mem::take(&mut self.prefill.rows);
         for rows in rows.chunks(self.kernels.max_columns()) {
             self.prompt_logits(rows, step)?;
         }
-        self.prefill.plan.rows = rows;
+        rows.clear();
+        self.prefill.rows = rows;
         self.prefill.plan.clear();
         Ok(())
     }
@@ -138,9 +96,8 @@ impl CudaBackend {
     /// Launches a pass: the model, in order, up to the residual.
     fn launch_prompt(&mut self) -> Result<()> {
         let Self { gpu, kernels, model, pages, prefill, dims, config, .. } = self;
-        let Prefill { plan, on_device, activations: act } = prefill;
-        let (n_tokens, n_tiles) = (plan.n_tokens as u32, plan.n_tiles as u32);
-        let run = Prompt { gpu, kernels, dims, plan: on_device, n_tokens, n_tiles };
+        let Prefill { plan, on_device, activations: act, .. } = prefill;
+        let run = Prompt { gpu, kernels, dims, plan, on_device };
 
         run.embed(act, &model.wte, &model.wpe)?;
         for (i, (layer, pages)) in model.h.iter().zip(pages).enumerate() {

@@ -3,9 +3,11 @@
 //! [`Prompt`] those of prefill, and `pack` those of loading.
 
 mod pack;
+mod plan;
 mod prefill;
 mod step;
 
+pub use plan::Plan;
 pub use prefill::{MAX_TOKENS, Prompt, PromptActivations};
 pub use step::Step;
 

@@ -5,11 +5,10 @@ use super::{
         driver::{Buffer, Gpu, Kernel, Module, Shape},
         images::constants::{
             ATTENTION_STEP_BYTES, BLOCK_ROWS, BLOCK_TOKENS, EMBED_PREFILL_THREADS, LAYERNORM_ROWS,
-            LINEAR_PREFILL_THREADS, MAX_PREFILL, PLAN_PAGES, STAGE_BYTES, STAGES_SM75, STAGES_SM80,
-            TILE_THREADS, WARP,
+            LINEAR_PREFILL_THREADS, MAX_PREFILL, STAGE_BYTES, STAGES_SM75, STAGES_SM80, TILE_THREADS, WARP,
         },
     },
-    Activations, Dims, Kernels, Linear, Norm, Packed, Pages, Step, check, padded,
+    Activations, Dims, Kernels, Linear, Norm, Packed, Pages, Plan, Step, check, padded,
 };
 use crate::{Config, Result};
 
@@ -101,13 +100,6 @@ impl PromptActivations {
     }
 }
 
-impl Dims {
-    /// Words of a plan, at most: every token may be another sequence's.
-    pub fn plan_len(&self) -> usize {
-        PLAN_PAGES as usize + MAX_TOKENS * self.n_pages()
-    }
-}
-
 /// Prompts on their way through the layers: the device, the kernels, and what every launch needs to know.
 #[derive(Clone, Copy)]
 pub struct Prompt<'a> {
@@ -117,24 +109,22 @@ pub struct Prompt<'a> {
     pub kernels: &'a Kernels,
     /// The model's shape.
     pub dims: &'a Dims,
-    /// What the tokens are: `kernels/prefill.cuh`.
-    pub plan: &'a Buffer<u32>,
-    /// Tokens of the plan, from 1 to [`MAX_TOKENS`].
-    pub n_tokens: u32,
-    /// Attention's tiles of the plan.
-    pub n_tiles: u32,
+    /// What the tokens are, of which there is at least one.
+    pub plan: &'a Plan,
+    /// The plan's words, on the device.
+    pub on_device: &'a Buffer<u32>,
 }
 
 impl Prompt<'_> {
     /// `residual[t] = wte[token[t]] + wpe[position[t]]`.
     pub fn embed(&self, act: &mut PromptActivations, wte: &Packed, wpe: &Buffer<u16>) -> Result<()> {
         let shape =
-            Shape { grid: [self.n_tokens, 1, 1], block: EMBED_PREFILL_THREADS, shared: 0, overlaps: false };
+            Shape { grid: [self.n_tokens(), 1, 1], block: EMBED_PREFILL_THREADS, shared: 0, overlaps: false };
         let args = [
             (&mut act.residual).into(),
             (&wte.pieces).into(),
             wpe.into(),
-            self.plan.into(),
+            self.on_device.into(),
             self.dims.n_embd.into(),
         ];
         // SAFETY: order and types follow embed_prefill_f16 in kernels/embed_prefill.cu. It touches n_tokens rows of the
@@ -144,14 +134,14 @@ impl Prompt<'_> {
 
     /// `h = norm(residual)`.
     pub fn layernorm(&self, act: &mut PromptActivations, norm: &Norm) -> Result<()> {
-        let grid = [self.n_tokens.div_ceil(LAYERNORM_ROWS), 1, 1];
+        let grid = [self.n_tokens().div_ceil(LAYERNORM_ROWS), 1, 1];
         let shape = Shape { grid, block: WARP * LAYERNORM_ROWS, shared: 0, overlaps: true };
         let args = [
             (&mut act.h).into(),
             (&act.residual).into(),
             (&norm.gain).into(),
             (&norm.shift).into(),
-            self.n_tokens.into(),
+            self.n_tokens().into(),
             self.dims.n_embd.into(),
             (padded(self.dims.n_embd as usize) as u32).into(),
             self.dims.eps.into(),
@@ -175,8 +165,8 @@ impl Prompt<'_> {
             n_rows,
             n_tiles,
             (&linear.bias).into(),
-            self.plan.into(),
-            self.n_tokens.into(),
+            self.on_device.into(),
+            self.n_tokens().into(),
             dims.n_head.into(),
             dims.head_dim.into(),
         ];
@@ -189,14 +179,14 @@ impl Prompt<'_> {
     pub fn attention(&self, act: &mut PromptActivations, pages: &Pages, scale: f32) -> Result<()> {
         let dims = self.dims;
         let kernels = &self.kernels.prefill;
-        let grid = [self.n_tiles, dims.n_head, 1];
+        let grid = [self.plan.n_tiles() as u32, dims.n_head, 1];
         let shape = Shape { grid, block: TILE_THREADS, shared: kernels.attention_shared, overlaps: true };
         let args = [
             (&mut act.h).into(),
             (&act.q).into(),
             (&pages.keys).into(),
             (&pages.values).into(),
-            self.plan.into(),
+            self.on_device.into(),
             dims.head_dim.into(),
             (padded(dims.n_embd as usize) as u32).into(),
             (scale * std::f32::consts::LOG2_E).into(),
@@ -224,7 +214,7 @@ impl Prompt<'_> {
             n_rows,
             n_tiles,
             (&linear.bias).into(),
-            self.n_tokens.into(),
+            self.n_tokens().into(),
             (padded(dims.n_inner as usize) as u32).into(),
             dims.activation.into(),
         ];
@@ -240,15 +230,26 @@ impl Prompt<'_> {
 
     fn add(&self, residual: &mut Buffer<f32>, x: &Buffer<u16>, linear: &Linear) -> Result<()> {
         let [packed, n_rows, n_tiles, _] = linear.weight.args();
-        let args =
-            [residual.into(), x.into(), packed, n_rows, n_tiles, (&linear.bias).into(), self.n_tokens.into()];
+        let args = [
+            residual.into(),
+            x.into(),
+            packed,
+            n_rows,
+            n_tiles,
+            (&linear.bias).into(),
+            self.n_tokens().into(),
+        ];
         // SAFETY: order and types follow linear_prefill_add_f16; sizes were checked by the two callers.
         unsafe { self.gpu.launch(&self.kernels.prefill.add, self.linear(&linear.weight), &args) }
     }
 
+    fn n_tokens(&self) -> u32 {
+        self.plan.n_tokens() as u32
+    }
+
     fn linear(&self, weight: &Packed) -> Shape {
         Shape {
-            grid: [self.n_tokens.div_ceil(BLOCK_TOKENS), (weight.n_rows as u32).div_ceil(BLOCK_ROWS), 1],
+            grid: [self.n_tokens().div_ceil(BLOCK_TOKENS), (weight.n_rows as u32).div_ceil(BLOCK_ROWS), 1],
             block: LINEAR_PREFILL_THREADS,
             shared: self.kernels.prefill.linear_shared,
             overlaps: true,

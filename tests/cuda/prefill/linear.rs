@@ -1,0 +1,186 @@
+//! LayerNorm, the products and the embedding against float64.
+
+use super::{ARCHS, EPS, Rig, SPLIT, SPLIT_MIN, assert_close, random_floats};
+use crate::emulator::Emulator;
+use halfwarp::{cache::PAGE_LEN, weights};
+
+/// Numbers of tokens around the sizes of instructions and blocks.
+const TOKENS: [usize; 9] = [1, 7, 8, 9, 31, 33, 64, 65, 130];
+
+/// y[r] and the sum of |w x|, for a matrix `[in, out]`.
+fn product(linear: &weights::Linear, x: &[f64]) -> Vec<(f64, f64)> {
+    let (n_in, n_out) = (linear.weight.rows(), linear.weight.cols());
+    let elements = linear.weight.elements();
+    let mut sums = vec![(0.0, 0.0); n_out];
+    for (k, x) in x.iter().enumerate().take(n_in) {
+        for (r, sum) in sums.iter_mut().enumerate() {
+            let product = f64::from(elements.get(k * n_out + r)) * x;
+            *sum = (sum.0 + product, sum.1 + product.abs());
+        }
+    }
+    for (sum, &bias) in sums.iter_mut().zip(&linear.bias) {
+        *sum = (sum.0 + f64::from(bias), sum.1 + f64::from(bias.abs()));
+    }
+    sums
+}
+
+/// A product's roundings, relative to the sum of |w x|: at most 16 instructions in each step of 64 columns, which round or, on a
+/// device, truncate to 2 EPS; one addition a step; the bias.
+fn product_tolerance(k: usize) -> f64 {
+    (32 + k.div_ceil(64) + 1) as f64 * EPS
+}
+
+/// Where token `t` of a sequence with this page table has head `head`'s vector.
+fn cache_at(table: &[u32], n_head: usize, padded: usize, t: usize, head: usize) -> usize {
+    ((table[t / PAGE_LEN] as usize * n_head + head) * PAGE_LEN + t % PAGE_LEN) * padded
+}
+
+/// All three products for `n_tokens` tokens, which fill pages in an order of their own.
+fn check_products(rig: &mut Rig, n_tokens: usize) {
+    let config = rig.weights.config.clone();
+    let (c, f, head_dim) = (config.n_embd, config.n_inner, config.head_dim());
+    let table: Vec<u32> = (0..n_tokens.div_ceil(PAGE_LEN) as u32).rev().collect();
+    rig.plan(&[(&vec![1; n_tokens], 0, &table)]);
+    let what = |name, t, r| move || format!("{name}, T {n_tokens}, C {c}, token {t}, output {r}");
+    let h = rig.write_halves(false, &random_floats(n_tokens as u64, n_tokens * c, 3.0), c);
+    let x = rig.write_halves(true, &random_floats(7, n_tokens * f, 3.0), f);
+    let residual = random_floats(8, n_tokens * c, 20.0);
+
+    let (run, act, pages, model) = rig.prompt();
+    run.qkv(act, pages, &model.h[0].c_attn).unwrap();
+    run.gpu.write(&mut act.residual, 0, &residual).unwrap();
+    run.mlp_c_proj(act, &model.h[0].mlp_c_proj).unwrap();
+    let (q, added) = (rig.read(&rig.act.q, n_tokens * c), rig.read(&rig.act.residual, n_tokens * c));
+    let (keys, values) = (
+        rig.read(&rig.pages.keys, rig.pages.keys.len()),
+        rig.read(&rig.pages.values, rig.pages.values.len()),
+    );
+    let (run, act, _, model) = rig.prompt();
+    run.gpu.write(&mut act.residual, 0, &residual).unwrap();
+    run.attn_c_proj(act, &model.h[0].attn_c_proj).unwrap();
+    run.c_fc(act, &model.h[0].c_fc).unwrap();
+    let projected = rig.read(&rig.act.residual, n_tokens * c);
+    let inner = rig.read_halves(&rig.act.inner, n_tokens, f);
+
+    let layer = &rig.weights.h[0];
+    for t in 0..n_tokens {
+        let h = &h[t * c..][..c];
+        for (r, (y, size)) in product(&layer.attn.c_attn, h).into_iter().enumerate() {
+            let at = cache_at(&table, config.n_head, rig.dims.padded_dim(), t, r % c / head_dim);
+            let ours = match r / c {
+                0 => q[t * c + r],
+                1 => keys[at + r % head_dim],
+                _ => values[at + r % head_dim],
+            };
+            assert_close(ours.into(), y, size * product_tolerance(c), what("c_attn", t, r));
+        }
+        for (name, linear, x, ours) in [
+            ("attn.c_proj", &layer.attn.c_proj, h, &projected),
+            ("mlp.c_proj", &layer.mlp.c_proj, &x[t * f..][..f], &added),
+        ] {
+            for (r, (y, size)) in product(linear, x).into_iter().enumerate() {
+                let y = y + f64::from(residual[t * c + r]);
+                let tolerance = size * product_tolerance(x.len()) + 2.0 * EPS * y.abs();
+                assert_close(ours[t * c + r].into(), y, tolerance, what(name, t, r));
+            }
+        }
+        for (r, (y, size)) in product(&layer.mlp.c_fc, h).into_iter().enumerate() {
+            let y = y.max(0.0);
+            let tolerance = size * product_tolerance(c) + SPLIT * y + SPLIT_MIN;
+            assert_close(inner[t * f + r], y, tolerance, what("c_fc", t, r));
+        }
+    }
+}
+
+/// Widths below, at and between whole tiles, an odd inner width, heads of odd and even widths.
+#[test]
+fn products_match_their_twin() {
+    for arch in ARCHS {
+        let emulator = Emulator::checked(arch);
+        for (n_head, head_dim, n_inner) in [(8, 3, 97), (4, 16, 256), (3, 24, 131)] {
+            let mut rig = Rig::new(n_head, head_dim, n_inner, "relu", 5);
+            for n_tokens in TOKENS {
+                check_products(&mut rig, n_tokens);
+            }
+            drop(rig);
+            emulator.assert_clean();
+        }
+        let mut rig = Rig::new(12, 64, 200, "relu", 3);
+        check_products(&mut rig, 65);
+        drop(rig);
+        emulator.assert_clean();
+    }
+}
+
+/// On a device, tensor cores align the terms of a sum and truncate it, as the emulator does with jitter.
+#[test]
+fn products_that_truncate_match_their_twin() {
+    let emulator = Emulator::new(r#"{"arch": 80, "check": true, "quiet": true, "jitter": 1}"#);
+    for (n_head, head_dim, n_inner) in [(3, 24, 131), (12, 64, 1031)] {
+        let mut rig = Rig::new(n_head, head_dim, n_inner, "relu", 3);
+        check_products(&mut rig, 33);
+        drop(rig);
+        emulator.assert_clean();
+    }
+}
+
+#[test]
+fn layernorm_matches_its_twin() {
+    for arch in ARCHS {
+        let emulator = Emulator::checked(arch);
+        for (n_head, head_dim) in [(8, 3), (4, 16), (3, 24), (12, 64)] {
+            let mut rig = Rig::new(n_head, head_dim, 64, "relu", 1);
+            let c = n_head * head_dim;
+            for n_tokens in [1, 4, 7, 33] {
+                rig.plan(&[(&vec![0; n_tokens], 0, &[0, 0])]);
+                // A mean of 50 times the spread: E[x^2] - mean^2 would show.
+                let x: Vec<f32> =
+                    random_floats(c as u64, n_tokens * c, 1.0).iter().map(|x| x + 50.0).collect();
+                let (run, act, _, model) = rig.prompt();
+                run.gpu.write(&mut act.residual, 0, &x).unwrap();
+                run.layernorm(act, &model.h[0].ln_1).unwrap();
+                let h = rig.read_halves(&rig.act.h, n_tokens, c);
+                let norm = &rig.weights.h[0].ln_1;
+                for (t, x) in x.chunks(c).enumerate() {
+                    let mean = x.iter().map(|&x| f64::from(x)).sum::<f64>() / c as f64;
+                    let variance = x.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / c as f64;
+                    let scale = 1.0 / (variance + f64::from(rig.weights.config.layer_norm_epsilon)).sqrt();
+                    for (i, &x) in x.iter().enumerate() {
+                        let y = (f64::from(x) - mean) * scale;
+                        let y = y * f64::from(norm.weight[i]) + f64::from(norm.bias[i]);
+                        // The mean is a sum in a tree of c / 32 + 5 levels; the variance is of the same kind; then a few
+                        // operations; then two halves.
+                        let levels = (c.div_ceil(32) + 10) as f64;
+                        let tolerance = levels * EPS * 51.0 * scale + (levels + 8.0) * EPS * y.abs();
+                        let tolerance = tolerance + SPLIT * y.abs() + SPLIT_MIN;
+                        assert_close(h[t * c + i], y, tolerance, || format!("C {c}, row {t}, column {i}"));
+                    }
+                }
+            }
+            drop(rig);
+            emulator.assert_clean();
+        }
+    }
+}
+
+#[test]
+fn embedding_is_exact() {
+    let emulator = Emulator::checked(90);
+    let mut rig = Rig::new(3, 24, 64, "relu", 20);
+    let tokens = crate::rig::Random(4).tokens(300).iter().map(|t| t % 67).collect::<Vec<u32>>();
+    let tables: [Vec<u32>; 2] = [(0..10).collect(), (10..20).collect()];
+    rig.plan(&[(&tokens[..200], 100, &tables[0]), (&tokens[200..], 0, &tables[1])]);
+    let x = rig.read(&rig.act.residual, 300 * 72);
+    let (wte, wpe) = (rig.weights.wte.elements(), rig.weights.wpe.elements());
+    for (i, &x) in x.iter().enumerate() {
+        let (t, c) = (i / 72, i % 72);
+        let position = if t < 200 { 100 + t } else { t - 200 };
+        assert_eq!(
+            x,
+            wte.get(tokens[t] as usize * 72 + c) + wpe.get(position * 72 + c),
+            "token {t}, column {c}"
+        );
+    }
+    drop(rig);
+    emulator.assert_clean();
+}
