@@ -3,8 +3,8 @@
 //! Prefill is one sequence with many tokens, decode is one token each, checking a speculated continuation is a few
 //! tokens each. Filled by the engine, read by every backend. Tested in `tests/invariance/`.
 
-use crate::cache::SeqId;
-use std::ops::Range;
+use crate::{cache::SeqId, sampler::Draw};
+use std::{ops::Range, sync::Arc};
 
 /// Which of a sequence's new positions get a row of logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Entry {
     pub rows: Rows,
     /// What the tokens are.
     pub phase: Phase,
+    /// How the token after the last one is drawn, for backends that do so by themselves.
+    pub draw: Option<Arc<Draw>>,
 }
 
 impl Entry {
@@ -94,7 +96,15 @@ impl Batch {
         assert!(self.entries.iter().all(|e| e.seq != seq), "sequence {seq:?} is in the batch twice");
         let start = self.tokens.len();
         self.tokens.extend_from_slice(tokens);
-        self.entries.push(Entry { seq, tokens: start..self.tokens.len(), rows, phase });
+        self.entries.push(Entry { seq, tokens: start..self.tokens.len(), rows, phase, draw: None });
+    }
+
+    /// Lets the backend draw the token after the last entry's last one, if it can: see
+    /// [`Logits::token`](crate::backend::Logits::token).
+    pub fn draw(&mut self, draw: Arc<Draw>) {
+        if let Some(entry) = self.entries.last_mut() {
+            entry.draw = Some(draw);
+        }
     }
 
     /// All new tokens, entry after entry.

@@ -159,4 +159,14 @@ impl<'a> Logits<'a> {
             LogitRows::Device(logits) => logits.row(row),
         }
     }
+
+    /// The token that the backend drew from row `row`, where [`Batch::draw`] asked it to; waits for the device. None where it
+    /// cannot: the caller draws from [`row`](Self::row) then, and gets the same.
+    pub fn token(&self, row: usize) -> Result<Option<u32>> {
+        match self.rows {
+            LogitRows::Host { .. } => Ok(None),
+            #[cfg(feature = "cuda")]
+            LogitRows::Device(logits) => logits.token(row),
+        }
+    }
 }

@@ -6,17 +6,19 @@ use super::{
 use crate::{
     Config, Error, Result,
     batch::{Phase, Rows},
-    sampler::{History, Sampler, TokenLogprobs},
+    sampler::{Draw, History, Sampler, TokenLogprobs},
     stop::StopMatcher,
     tokenizer::Detokenizer,
 };
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 /// A generation under way: an iterator over its [`Step`]s.
 pub struct Generation<'s> {
     session: &'s mut Session,
     params: GenerateParams,
     sampler: Sampler,
+    /// For a backend that draws tokens by itself; none where logits are needed for each token anyway.
+    draw: Option<Arc<Draw>>,
     detokenizer: Detokenizer,
     stop: StopMatcher,
     /// The prompt's tokens and those generated.
@@ -53,15 +55,24 @@ impl<'s> Generation<'s> {
             sampling.banned.extend(engine.tokenizer()?.spellings(word)?);
         }
         let stats = Stats { n_prompt: ids.len(), ..Stats::default() };
+        let suppressed = [&config.eos_token_ids[..], &params.stop_token_ids].concat();
+        let draw = match params.logprobs {
+            Some(_) => None,
+            None => Some(Arc::new(
+                Draw::new(sampling.clone(), engine.n_choices(), ids.len())?
+                    .suppress(suppressed.clone(), params.min_tokens),
+            )),
+        };
         Ok(Self {
             session,
             sampler: Sampler::new(sampling, engine.n_choices())?,
+            draw,
             detokenizer: detokenizer(&engine, &ids, params.echo),
             stop: StopMatcher::new(&params.stop),
             ids,
             n_fed: 0,
             n_limit,
-            suppressed: [&config.eos_token_ids[..], &params.stop_token_ids].concat(),
+            suppressed,
             echoed: Vec::new().into_iter(),
             params: params.clone(),
             started,
@@ -183,16 +194,19 @@ impl Generation<'_> {
             if rest.len() <= PREFILL_LEN {
                 break;
             }
-            self.session.forward(Phase::Prompt, &rest[..PREFILL_LEN], Rows::None, |_| Ok(()))?;
+            self.session.forward(Phase::Prompt, &rest[..PREFILL_LEN], Rows::None, None, |_| Ok(()))?;
             self.n_fed += PREFILL_LEN;
         }
-        let Self { session, sampler, params, ids, completion, suppressed, .. } = self;
+        let Self { session, sampler, draw, params, ids, completion, suppressed, .. } = self;
         let n_choices = session.engine().n_choices();
         let n_top = params.logprobs;
         let suppressed = if completion.stats.n_generated < params.min_tokens { &suppressed[..] } else { &[] };
         let history = History { tokens: ids, n_prompt: completion.stats.n_prompt };
         let phase = if completion.stats.n_generated == 0 { Phase::Prompt } else { Phase::Generated };
-        let chosen = session.forward(phase, &ids[self.n_fed..], Rows::Last, |logits| {
+        let chosen = session.forward(phase, &ids[self.n_fed..], Rows::Last, draw.clone(), |logits| {
+            if let Some(token) = logits.token(0)? {
+                return Ok((token, None));
+            }
             let row = &logits.row(0)?[..n_choices];
             let token = sampler.sample(row, history, suppressed)?;
             Ok((token, n_top.map(|n| TokenLogprobs::new(row, token, n))))

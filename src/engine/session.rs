@@ -6,7 +6,9 @@ use crate::{
     backend::Logits,
     batch::{Batch, Phase, Rows},
     cache::SeqId,
+    sampler::Draw,
 };
+use std::sync::Arc;
 
 /// Tokens in one forward call of a prefill; between calls a cancellation is noticed.
 pub(super) const PREFILL_LEN: usize = 256;
@@ -94,10 +96,10 @@ impl Session {
         self.reset()?;
         let (context, scored) = ids.split_at(first.min(ids.len()));
         for chunk in context.chunks(PREFILL_LEN) {
-            self.forward(Phase::Prompt, chunk, Rows::None, |_| Ok(()))?;
+            self.forward(Phase::Prompt, chunk, Rows::None, None, |_| Ok(()))?;
         }
         for (i, chunk) in scored.chunks(ALL_ROWS_LEN).enumerate() {
-            self.forward(Phase::Prompt, chunk, Rows::All, |logits| {
+            self.forward(Phase::Prompt, chunk, Rows::All, None, |logits| {
                 for row in 0..logits.n_rows() {
                     each(context.len() + i * ALL_ROWS_LEN + row, logits.row(row)?);
                 }
@@ -112,10 +114,14 @@ impl Session {
         phase: Phase,
         tokens: &[u32],
         rows: Rows,
+        draw: Option<Arc<Draw>>,
         read: impl FnOnce(Logits) -> Result<T>,
     ) -> Result<T> {
         self.batch.clear();
         self.batch.push_as(phase, self.seq, tokens, rows);
+        if let Some(draw) = draw {
+            self.batch.draw(draw);
+        }
         let mut runner = self.engine.runner();
         let Runner { backend, cache, .. } = &mut *runner;
         read(backend.forward(&self.batch, cache)?)

@@ -6,7 +6,7 @@
 
 use super::{
     SamplingParams,
-    numbers::{exp, fixed_point, max_of, sum_of, weigh},
+    numbers::{UNIT, exp, fixed_point, max_of, sum_of, weigh},
 };
 
 /// Scores that are compared with the smallest one kept, at once.
@@ -54,9 +54,7 @@ impl Filter {
             for candidate in &mut self.candidates {
                 candidate.weight = exp((candidate.score - max) / temperature);
             }
-            // The order of the sum is that of the ids, whatever order the selection left.
-            self.candidates.sort_unstable_by_key(|c| c.id);
-            sum_of(self.candidates.len(), |i| self.candidates[i].weight)
+            self.candidates.iter().map(|c| fixed_point(c.weight)).sum()
         } else {
             self.weigh_likely(params, scores, max)
         };
@@ -74,13 +72,14 @@ impl Filter {
         &self.candidates
     }
 
-    /// Makes candidates of all tokens that top-p and min-p could keep; returns the sum of all weights.
-    fn weigh_likely(&mut self, params: &SamplingParams, scores: &[f64], max: f64) -> f64 {
+    /// Makes candidates of all tokens that top-p and min-p could keep; returns the sum of all weights, in fixed point.
+    fn weigh_likely(&mut self, params: &SamplingParams, scores: &[f64], max: f64) -> u64 {
         let all = weigh(&mut self.weights, scores, max, f64::from(params.temperature));
-        // Tokens less likely than (1 - top_p) / V are less likely than 1 - top_p together: top-p removes them. The
-        // factor is there for rounding.
-        let tail = (1.0 - f64::from(params.top_p)) * all / scores.len() as f64 * 0.999;
-        let floor = tail.max(f64::from(params.min_p));
+        // Tokens whose mass is less than (1 - top_p) / V of all have less than 1 - top_p together: top-p removes them. The
+        // factor and the unit are there for rounding; so is min-p's factor, since the weights of neighbouring scores may be
+        // in the wrong order by an error of `exp`.
+        let tail = (1.0 - f64::from(params.top_p)) * all as f64 / scores.len() as f64 * 0.999;
+        let floor = ((tail - 1.0) * UNIT).max(f64::from(params.min_p) * (1.0 - 1e-9));
         for (i, (&weight, &score)) in self.weights.iter().zip(scores).enumerate() {
             if weight >= floor && score > f64::NEG_INFINITY {
                 self.candidates.push(Candidate { id: i as u32, score, weight });
@@ -130,13 +129,15 @@ fn cut_to_top_k(k: usize, candidates: &mut Vec<Candidate>) -> f64 {
     floor
 }
 
-/// Keeps the most likely tokens whose weights first reach `top_p * all`; ties by lowest id.
-fn keep_top_p(top_p: f64, all: f64, candidates: &mut Vec<Candidate>) {
+/// Keeps the most likely tokens whose weights first reach `top_p * all`; ties by lowest id. Weights are in fixed point, so
+/// that the order in which a device adds them up changes nothing.
+fn keep_top_p(top_p: f64, all: u64, candidates: &mut Vec<Candidate>) {
     candidates.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
-    let mut mass = 0.0;
+    let needed = (top_p * all as f64).ceil() as u64;
+    let mut mass = 0;
     let n_kept = candidates.iter().position(|c| {
-        let reached = mass >= top_p * all;
-        mass += c.weight;
+        let reached = mass >= needed;
+        mass += fixed_point(c.weight);
         reached
     });
     candidates.truncate(n_kept.unwrap_or(candidates.len()));

@@ -9,6 +9,7 @@
 //! `x` the 64 bits of [`philox::token_bits`] for position `history.tokens.len()`, and `sum` the sum of the integer
 //! weights, the token is the first, by id, at which their running sum exceeds `floor(x * sum / 2^64)`.
 
+mod draw;
 mod error;
 mod filters;
 mod logprobs;
@@ -17,6 +18,7 @@ mod params;
 mod penalties;
 pub mod philox;
 
+pub use draw::Draw;
 pub use error::SamplingError;
 pub use logprobs::TokenLogprobs;
 pub use params::SamplingParams;
@@ -110,7 +112,8 @@ impl Sampler {
         suppressed: &[u32],
     ) -> Result<f64, SamplingError> {
         for (score, &logit) in self.scores.iter_mut().zip(logits) {
-            *score = f64::from(logit);
+            // Plus zero: -0 becomes 0, so that equal scores have equal bits.
+            *score = f64::from(logit) + 0.0;
         }
         penalties::apply(&self.params, history, suppressed, &mut self.scores, &mut self.counts);
         let max = max_score(&self.scores);

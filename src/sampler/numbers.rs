@@ -45,15 +45,15 @@ pub(super) fn exp(x: f64) -> f64 {
     if is_zero { 0.0 } else { scaled }
 }
 
-/// `weights[i] = exp((scores[i] - max) / temperature)`; returns [`sum_of`] them.
-pub(super) fn weigh(weights: &mut [f64], scores: &[f64], max: f64, temperature: f64) -> f64 {
+/// `weights[i] = exp((scores[i] - max) / temperature)`; returns their sum in [`fixed_point`].
+pub(super) fn weigh(weights: &mut [f64], scores: &[f64], max: f64, temperature: f64) -> u64 {
     for_this_processor(
         #[inline(always)]
         || {
             for (weight, score) in weights.iter_mut().zip(scores) {
                 *weight = exp((score - max) / temperature);
             }
-            sum_of(weights.len(), |i| weights[i])
+            weights.iter().map(|&weight| fixed_point(weight)).sum()
         },
     )
 }
@@ -95,6 +95,9 @@ fn for_this_processor<T>(compute: impl FnOnce() -> T) -> T {
     }
     compute()
 }
+
+/// The unit of [`fixed_point`], 2^-44.
+pub(super) const UNIT: f64 = 1.0 / (1u64 << 44) as f64;
 
 /// A weight in 0..=1 as an integer, in units of 2^-44, rounded to nearest even. Sums of integers are the same in
 /// whatever order, so that a parallel device can add them up too.

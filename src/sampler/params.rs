@@ -64,7 +64,7 @@ impl Default for SamplingParams {
 
 impl SamplingParams {
     /// Whether logits are sampled from as they are: no bias, penalty or ban.
-    pub(super) fn leaves_logits_alone(&self) -> bool {
+    pub(crate) fn leaves_logits_alone(&self) -> bool {
         self.repetition_penalty == 1.0
             && self.presence_penalty == 0.0
             && self.frequency_penalty == 0.0

@@ -1,6 +1,7 @@
 //! The CUDA backend on the emulator: its kernels are the PTX that ships, run through the driver calls that ship.
 
 mod emulator;
+mod generations;
 #[path = "../parity/golden.rs"]
 #[allow(dead_code)]
 mod golden;
@@ -11,3 +12,4 @@ mod prefill;
 #[path = "../invariance/rig.rs"]
 #[allow(dead_code)]
 mod rig;
+mod sampling;

@@ -177,6 +177,30 @@ impl Gpu {
     /// `args` are those of the kernel, in order and type, and what it reads and writes under this launch lies within the
     /// buffers that they point to, which live until the stream is done.
     pub unsafe fn launch(&self, kernel: &Kernel, shape: Shape, args: &[Arg]) -> Result<()> {
+        use sys::CUlaunchAttributeID as Id;
+        let overlaps = shape.overlaps && kernel.may_overlap && self.may_overlap;
+        let attribute = overlaps.then_some(Id::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION);
+        // SAFETY: the caller vouches for the arguments.
+        unsafe { self.launch_as(kernel, shape, args, attribute) }
+    }
+
+    /// [`launch`](Self::launch) of a kernel whose blocks wait for one another: all of them run at the same time, or it fails.
+    ///
+    /// # Safety
+    /// As for [`launch`](Self::launch).
+    pub unsafe fn launch_together(&self, kernel: &Kernel, shape: Shape, args: &[Arg]) -> Result<()> {
+        let attribute = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
+        // SAFETY: the caller vouches for the arguments.
+        unsafe { self.launch_as(kernel, shape, args, Some(attribute)) }
+    }
+
+    unsafe fn launch_as(
+        &self,
+        kernel: &Kernel,
+        shape: Shape,
+        args: &[Arg],
+        attribute_id: Option<sys::CUlaunchAttributeID>,
+    ) -> Result<()> {
         let mut slots = [0u64; MAX_ARGS];
         let mut pointers = [ptr::null_mut::<c_void>(); MAX_ARGS];
         for ((slot, pointer), arg) in slots.iter_mut().zip(&mut pointers).zip(args) {
@@ -186,8 +210,9 @@ impl Gpu {
         assert!(args.len() <= MAX_ARGS, "{}: {} arguments", kernel.name, args.len());
         // SAFETY: a plain C structure, for which zeros are a valid value.
         let mut attribute: sys::CUlaunchAttribute = unsafe { mem::zeroed() };
-        attribute.id = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
-        attribute.value.programmaticStreamSerializationAllowed = 1;
+        attribute.id = attribute_id.unwrap_or(attribute.id);
+        // Both that are used are an integer that switches them on, at the same place of the union.
+        attribute.value.cooperative = 1;
         let config = sys::CUlaunchConfig {
             gridDimX: shape.grid[0],
             gridDimY: shape.grid[1],
@@ -198,7 +223,7 @@ impl Gpu {
             sharedMemBytes: shape.shared,
             hStream: self.stream.cu_stream(),
             attrs: &raw mut attribute,
-            numAttrs: u32::from(shape.overlaps && kernel.may_overlap && self.may_overlap),
+            numAttrs: u32::from(attribute_id.is_some()),
         };
         // SAFETY: the caller vouches for the arguments; `config` and the slots outlive the call, which copies them.
         unsafe { sys::cuLaunchKernelEx(&config, kernel.handle, pointers.as_mut_ptr(), ptr::null_mut()) }
@@ -287,6 +312,12 @@ impl<T> Drop for Buffer<T> {
 /// A kernel's argument.
 #[derive(Clone, Copy, Debug)]
 pub struct Arg(u64);
+
+impl Arg {
+    pub(super) fn address(address: u64) -> Self {
+        Self(address)
+    }
+}
 
 impl From<u32> for Arg {
     fn from(value: u32) -> Self {

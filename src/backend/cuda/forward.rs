@@ -7,6 +7,7 @@ use super::{
     images::constants::{NO_COLUMN, STEP_PAGES, STEP_POSITIONS, STEP_ROWS, STEP_TOKENS},
     kernels::{COLUMN_COUNTS, Dims, Pages, Step},
     page_len,
+    sample::Drawn,
 };
 use crate::{
     Config, Error, Result,
@@ -29,6 +30,7 @@ impl Backend for CudaBackend {
         self.gpu.bind()?;
         self.graphs.clear();
         self.pages.clear();
+        self.draws.forget();
         let n_pages = n_tokens.div_ceil(PAGE_LEN);
         let (needed, (free, _)) = (cache_bytes(&self.config, n_tokens), self.gpu.memory()?);
         if needed > free {
@@ -48,11 +50,13 @@ impl Backend for CudaBackend {
             return Err(Error::DeviceLost { error: error.clone() });
         }
         self.gpu.bind()?;
+        self.draws.settle(&mut self.sent_step, &self.logits.drawn);
         if self.logits.reserve(&self.gpu, batch.n_rows())? {
             self.graphs.clear();
         }
         cache.append(batch)?;
         let mut step = StepWords::new(&self.dims);
+        self.draws.clear();
         let result = self.prompts(batch, cache, &mut step).and_then(|()| self.steps(batch, cache, &mut step));
         if let Err(error) = result {
             // The cache's pages may be half written, and most errors of a device stay until the process ends.
@@ -83,6 +87,11 @@ impl CudaBackend {
                 let row = if has_row { next_row } else { NO_COLUMN };
                 next_row += u32::from(has_row);
                 step.push(token, n_cached + i, row, pages);
+                if let Some(draw) = entry.draw.as_ref().filter(|_| has_row && i + 1 == n_tokens) {
+                    let text = (entry.seq, cache.tokens(entry.seq)?);
+                    let place = (step.n_columns - 1, row as usize);
+                    self.draws.add(&self.gpu, &mut self.counts, place, draw, text)?;
+                }
                 if step.n_columns == max_columns {
                     self.run_step(step)?;
                 }
@@ -93,6 +102,7 @@ impl CudaBackend {
 
     /// Gives the device the step, if it does not have it.
     pub(super) fn send_step(&mut self, step: &StepWords) -> Result<()> {
+        self.draws.settle(&mut self.sent_step, &self.logits.drawn);
         if step.words != self.sent_step {
             self.gpu.write(&mut self.step, 0, &step.words)?;
             self.counts.uploads += 1;
@@ -112,7 +122,9 @@ impl CudaBackend {
             n_columns: n_columns.expect("a step has at most MAX_COLUMNS columns"),
             n_chunks,
             has_rows: step.has_rows,
+            draws: self.draws.kind(),
         };
+        self.draws.send(&self.gpu, &mut self.counts, &mut self.logits.drawn)?;
         if !self.graphs.contains_key(&key) {
             let gpu = self.gpu.clone();
             let graph = gpu.record(|| self.launch(key))?;
@@ -125,13 +137,15 @@ impl CudaBackend {
         unsafe { self.gpu.run(&self.graphs[&key])? };
         self.counts.graphs += 1;
         step.clear();
+        self.draws.clear();
         Ok(())
     }
 
     /// Launches a step: the model, in order.
     fn launch(&mut self, key: GraphKey) -> Result<()> {
-        let Self { gpu, kernels, model, pages, activations: act, step, logits, dims, config, .. } = self;
-        let GraphKey { n_columns, n_chunks, has_rows } = key;
+        let Self { gpu, kernels, model, pages, activations: act, step, logits, draws, dims, config, .. } =
+            self;
+        let GraphKey { n_columns, n_chunks, has_rows, draws: kind } = key;
         let run = Step { gpu, kernels, dims, step, n_columns, n_chunks };
 
         run.embed(act, &model.wte, &model.wpe)?;
@@ -146,6 +160,7 @@ impl CudaBackend {
         if has_rows {
             run.logits(&mut logits.buffer, act, &model.ln_f, model.lm_head.as_ref().unwrap_or(&model.wte))?;
         }
+        draws.launch(gpu, kind, n_columns, step, (&logits.buffer, &logits.drawn))?;
         Ok(())
     }
 }
@@ -194,8 +209,9 @@ impl StepWords {
         self.words[STEP_TOKENS as usize + column] = token;
         self.words[STEP_POSITIONS as usize + column] = position as u32;
         self.words[STEP_ROWS as usize + column] = row;
-        let pages = &pages[..position / PAGE_LEN + 1];
-        self.words[STEP_PAGES as usize + column * self.n_pages..][..pages.len()].copy_from_slice(pages);
+        let n_pages = pages.len().min(position / PAGE_LEN + 1);
+        self.words[STEP_PAGES as usize + column * self.n_pages..][..n_pages]
+            .copy_from_slice(&pages[..n_pages]);
         self.n_columns += 1;
         self.n_positions = self.n_positions.max(position + 1);
         self.has_rows |= row != NO_COLUMN;
@@ -211,6 +227,8 @@ pub struct DeviceLogits {
     host: OnceCell<Vec<f32>>,
     /// The memory of an earlier `host`.
     spare: RefCell<Vec<f32>>,
+    /// Tokens that were drawn from the rows.
+    pub(super) drawn: Drawn,
     gpu: Gpu,
 }
 
@@ -222,6 +240,7 @@ impl DeviceLogits {
             n_vocab,
             host: OnceCell::new(),
             spare: RefCell::default(),
+            drawn: Drawn::new(gpu)?,
             gpu: gpu.clone(),
         })
     }
@@ -232,6 +251,7 @@ impl DeviceLogits {
             self.spare.replace(host);
         }
         self.n_rows = n_rows;
+        self.drawn.clear();
         let moves = n_rows * self.n_vocab > self.buffer.len();
         if moves {
             self.buffer = gpu.alloc(n_rows * self.n_vocab, "logits")?;
@@ -242,6 +262,11 @@ impl DeviceLogits {
     /// Number of rows.
     pub fn n_rows(&self) -> usize {
         self.n_rows
+    }
+
+    /// The token drawn from row `row`: see [`Logits::token`].
+    pub fn token(&self, row: usize) -> Result<Option<u32>> {
+        self.drawn.token(&self.gpu, row)
     }
 
     /// Row `row`, `[V]`; the first call waits for the device and copies all rows.

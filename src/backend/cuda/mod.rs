@@ -8,14 +8,17 @@
 //! - [`driver`]: the driver API, as far as it is used here.
 //! - [`images`]: the kernels' code, and which of it a device runs.
 //! - [`kernels`]: one safe launcher per kernel.
+//! - [`sample`]: drawing tokens on the device.
 
 pub mod driver;
 mod forward;
 pub mod images;
 pub mod kernels;
+mod mapped;
 pub mod model;
 mod prefill;
 mod probe;
+pub mod sample;
 mod staging;
 
 pub use forward::DeviceLogits;
@@ -26,6 +29,7 @@ use driver::{Buffer, Gpu, Graph};
 use kernels::{Activations, Dims, Kernels, Pages, padded};
 use model::Model;
 use prefill::Prefill;
+use sample::Draws;
 use std::collections::HashMap;
 
 /// GPT-2 on a CUDA device: fp16 weights, everything else in fp32.
@@ -43,6 +47,7 @@ pub struct CudaBackend {
     /// The step as the device has it.
     sent_step: Vec<u32>,
     logits: DeviceLogits,
+    draws: Draws,
     dims: Dims,
     gpu: Gpu,
     /// Graphs launched and copies made since the backend was opened.
@@ -57,6 +62,7 @@ struct GraphKey {
     n_columns: u32,
     n_chunks: u32,
     has_rows: bool,
+    draws: sample::Kind,
 }
 
 /// What was asked of the driver.
@@ -68,8 +74,10 @@ pub struct Counts {
     pub recorded: usize,
     /// Launches of the last graph recorded.
     pub nodes: usize,
-    /// Copies to the device.
+    /// Small copies to the device: of the step, or of how to draw.
     pub uploads: usize,
+    /// Copies of a table of biases and counts, once for a text that needs one.
+    pub tables: usize,
 }
 
 impl CudaBackend {
@@ -112,6 +120,7 @@ impl CudaBackend {
             step: gpu.zeros(dims.step_len(), "the step")?,
             sent_step: vec![0; dims.step_len()],
             logits: DeviceLogits::new(&gpu, config.n_vocab)?,
+            draws: Draws::new(&gpu, config.n_vocab)?,
             kernels,
             config,
             dims,
@@ -142,5 +151,6 @@ fn page_len(config: &Config) -> usize {
 fn work_bytes(config: &Config, dims: &Dims) -> usize {
     let chunks = config.n_head * dims.max_chunks() as usize * (config.head_dim() + 2);
     let column = 2 * config.n_embd + padded(config.n_inner) + chunks + config.n_vocab;
-    4 * (kernels::COLUMN_COUNTS[2] as usize * column + dims.step_len()) + Prefill::n_bytes(config, dims)
+    let step = 4 * (kernels::COLUMN_COUNTS[2] as usize * column + dims.step_len());
+    step + Prefill::n_bytes(config, dims) + sample::n_bytes(config.n_vocab)
 }

@@ -21,9 +21,21 @@ use crate::{
 pub(super) struct Prefill {
     plan: Plan,
     /// Tokens of the plan whose logits are wanted, and the rows where they go.
-    rows: Vec<(u32, u32)>,
+    rows: Vec<Row>,
     on_device: Buffer<u32>,
     activations: PromptActivations,
+}
+
+/// A token whose logits are wanted.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    /// Its place in the plan.
+    token: u32,
+    /// The row where its logits go.
+    row: u32,
+    position: usize,
+    /// The entry that it ends.
+    ends: Option<usize>,
 }
 
 impl Prefill {
@@ -47,7 +59,7 @@ impl CudaBackend {
     pub(super) fn prompts(&mut self, batch: &Batch, cache: &KvCache, step: &mut StepWords) -> Result<()> {
         self.prefill.plan.clear();
         self.prefill.rows.clear();
-        for (entry, first_row) in with_first_rows(batch) {
+        for (i_entry, (entry, first_row)) in with_first_rows(batch).enumerate() {
             if entry.phase != Phase::Prompt {
                 continue;
             }
@@ -59,24 +71,28 @@ impl CudaBackend {
                 let Prefill { plan, rows, .. } = &mut self.prefill;
                 let first = plan.n_tokens();
                 let n = plan.push(&tokens[done..], n_cached + done, pages);
+                let row = |i: usize, row: u32| Row {
+                    token: (first + i) as u32,
+                    row,
+                    position: n_cached + done + i,
+                    ends: (done + i + 1 == tokens.len()).then_some(i_entry),
+                };
                 match entry.rows {
                     Rows::None => {}
                     Rows::Last if done + n < tokens.len() => {}
-                    Rows::Last => rows.push(((first + n - 1) as u32, first_row)),
-                    Rows::All => {
-                        rows.extend((0..n).map(|i| ((first + i) as u32, first_row + (done + i) as u32)));
-                    }
+                    Rows::Last => rows.push(row(n - 1, first_row)),
+                    Rows::All => rows.extend((0..n).map(|i| row(i, first_row + (done + i) as u32))),
                 }
                 done += n;
                 if plan.n_tokens() == MAX_TOKENS {
-                    self.run_plan(step)?;
+                    self.run_plan(batch, cache, step)?;
                 }
             }
         }
-        self.run_plan(step)
+        self.run_plan(batch, cache, step)
     }
 
-    fn run_plan(&mut self, step: &mut StepWords) -> Result<()> {
+    fn run_plan(&mut self, batch: &Batch, cache: &KvCache, step: &mut StepWords) -> Result<()> {
         if self.prefill.plan.n_tokens() == 0 {
             return Ok(());
         }
@@ -85,6 +101,13 @@ impl CudaBackend {
         self.launch_prompt()?;
         let mut rows = std::mem::take(&mut self.prefill.rows);
         for rows in rows.chunks(self.kernels.max_columns()) {
+            for (column, row) in rows.iter().enumerate() {
+                let Some(entry) = row.ends.map(|i| &batch.entries()[i]) else { continue };
+                if let Some(draw) = &entry.draw {
+                    let text = (entry.seq, cache.tokens(entry.seq)?);
+                    self.draws.add(&self.gpu, &mut self.counts, (column, row.row as usize), draw, text)?;
+                }
+            }
             self.prompt_logits(rows, step)?;
         }
         rows.clear();
@@ -113,19 +136,24 @@ impl CudaBackend {
         Ok(())
     }
 
-    /// Logits of some tokens of the pass, `(token, row)`, by decode's kernel.
-    fn prompt_logits(&mut self, rows: &[(u32, u32)], step: &mut StepWords) -> Result<()> {
-        for &(token, row) in rows {
-            step.push(token, 0, row, &[0]);
+    /// Logits of some tokens of the pass, by decode's kernel, and what is drawn from them.
+    fn prompt_logits(&mut self, rows: &[Row], step: &mut StepWords) -> Result<()> {
+        for &Row { token, row, position, .. } in rows {
+            step.push(token, position, row, &[]);
         }
         self.send_step(step)?;
         step.clear();
-        let Self { gpu, kernels, model, activations, prefill, step, logits, dims, .. } = self;
+        let kind = self.draws.kind();
+        self.draws.send(&self.gpu, &mut self.counts, &mut self.logits.drawn)?;
+        let Self { gpu, kernels, model, activations, prefill, step, logits, draws, dims, .. } = self;
         let n_columns = COLUMN_COUNTS.into_iter().find(|&c| c as usize >= rows.len());
         let n_columns = n_columns.expect("a step has at most MAX_COLUMNS columns");
         let run = Step { gpu, kernels, dims, step, n_columns, n_chunks: 0 };
         run.gather(activations, &prefill.activations)?;
         let head = model.lm_head.as_ref().unwrap_or(&model.wte);
-        run.logits(&mut logits.buffer, activations, &model.ln_f, head)
+        run.logits(&mut logits.buffer, activations, &model.ln_f, head)?;
+        draws.launch(gpu, kind, n_columns, step, (&logits.buffer, &logits.drawn))?;
+        draws.clear();
+        Ok(())
     }
 }

@@ -1,0 +1,263 @@
+//! Drawing on the device: the token is the one that the sampler draws from the same logits, always.
+
+use crate::emulator::Emulator;
+use halfwarp::{
+    backend::cuda::{
+        Counts,
+        driver::{Buffer, Gpu},
+        images::constants::{MAX_COLUMNS, NO_COLUMN, STEP_PAGES, STEP_POSITIONS, STEP_ROWS, STEP_TOKENS},
+        sample::{Drawn, Draws},
+    },
+    cache::{KvCache, SeqId},
+    sampler::{Draw, History, Sampler, SamplingParams},
+};
+use std::sync::Arc;
+
+const COLUMNS: usize = MAX_COLUMNS as usize;
+const INF: f32 = f32::INFINITY;
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ x >> 31
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    fn unit(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / 16_777_216.0
+    }
+
+    fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
+        values[self.below(values.len())]
+    }
+
+    fn tokens(&mut self, n: usize, n_vocab: usize) -> Vec<u32> {
+        (0..n).map(|_| self.below(n_vocab) as u32).collect()
+    }
+
+    /// Logits of one of several kinds.
+    fn logits(&mut self, n_vocab: usize) -> Vec<f32> {
+        let kind = self.below(12);
+        let base = self.unit() * 200.0 - 100.0;
+        let mut logits: Vec<f32> = (0..n_vocab)
+            .map(|_| {
+                let bell = (0..4).map(|_| self.unit()).sum::<f32>() - 2.0;
+                match kind {
+                    0 => base,
+                    1 => [0.0, -0.0][self.below(2)],
+                    2 => (bell * 6.0).round(),
+                    3 => bell * 1e30,
+                    4 => bell * 1e-42,
+                    5 => [bell, -INF][self.below(2)],
+                    6 => base + bell * 200.0,
+                    _ => base + bell * 8.0,
+                }
+            })
+            .collect();
+        let at = self.below(n_vocab);
+        match self.below(40) {
+            0 => logits[at] = f32::NAN,
+            1 => logits[at] = INF,
+            2 => logits.fill(-INF),
+            3 => logits[at] = f32::MAX,
+            _ => {}
+        }
+        logits
+    }
+
+    fn params(&mut self, n_vocab: usize) -> SamplingParams {
+        let n_biased = self.below(5);
+        let mut ids = self.tokens(n_biased, n_vocab);
+        ids.sort_unstable();
+        ids.dedup();
+        SamplingParams {
+            temperature: self.one_of(&[0.0, 0.7, 1.0, 1.0, 1.3, 1e-45, 3e38, 0.01]),
+            top_k: self.one_of(&[0, 0, 1, 2, 40, n_vocab / 2, n_vocab, usize::MAX]),
+            top_p: self.one_of(&[1.0, 1.0, 0.9, 0.5, 1e-9, 0.999_999_94]),
+            min_p: self.one_of(&[0.0, 0.0, 0.05, 1.0, 1e-20]),
+            repetition_penalty: self.one_of(&[1.0, 1.0, 1.3, 0.7, 1e-30]),
+            presence_penalty: self.one_of(&[0.0, 0.0, 0.5, -2.0]),
+            frequency_penalty: self.one_of(&[0.0, 0.0, 0.1, -1.3]),
+            logit_bias: ids
+                .into_iter()
+                .map(|id| (id, self.one_of(&[0.0, 100.0, -100.0, 1.1, -3e38])))
+                .collect(),
+            seed: self.next(),
+            choice: self.below(3) as u32,
+            ..SamplingParams::default()
+        }
+    }
+}
+
+/// A text that is drawn on the device and, beside it, on the host.
+struct Text {
+    seq: SeqId,
+    tokens: Vec<u32>,
+    n_prompt: usize,
+    n_choices: usize,
+    draw: Arc<Draw>,
+    sampler: Sampler,
+    suppressed: Vec<u32>,
+    n_suppressed: usize,
+}
+
+impl Text {
+    fn new(random: &mut Random, cache: &mut KvCache, n_vocab: usize) -> Self {
+        let n_choices = n_vocab - random.one_of(&[0, 0, n_vocab / 3]);
+        let params = random.params(n_choices);
+        let n_prompt = 1 + random.below(20);
+        let n_suppressed = random.one_of(&[0, 2, 1000]);
+        let suppressed = random.tokens(n_suppressed.min(3), n_vocab);
+        let draw = Draw::new(params.clone(), n_choices, n_prompt).unwrap();
+        Self {
+            seq: cache.open(),
+            // Tokens beyond those that can be chosen too.
+            tokens: random.tokens(n_prompt, n_vocab),
+            n_prompt,
+            n_choices,
+            draw: Arc::new(draw.suppress(suppressed.clone(), n_suppressed)),
+            sampler: Sampler::new(params, n_choices).unwrap(),
+            suppressed,
+            n_suppressed,
+        }
+    }
+
+    fn expected(&mut self, logits: &[f32]) -> Result<u32, String> {
+        let is_early = self.tokens.len() - self.n_prompt < self.n_suppressed;
+        let suppressed = if is_early { &self.suppressed[..] } else { &[] };
+        let history = History { tokens: &self.tokens, n_prompt: self.n_prompt };
+        self.sampler.sample(&logits[..self.n_choices], history, suppressed).map_err(|e| e.to_string())
+    }
+}
+
+/// A step without a model.
+struct Rig {
+    gpu: Gpu,
+    draws: Draws,
+    drawn: Drawn,
+    step: Buffer<u32>,
+    sent_step: Vec<u32>,
+    counts: Counts,
+}
+
+impl Rig {
+    fn new(n_vocab: usize) -> Self {
+        let gpu = Gpu::open(0).unwrap();
+        let len = STEP_PAGES as usize;
+        Self {
+            draws: Draws::new(&gpu, n_vocab).unwrap(),
+            drawn: Drawn::new(&gpu).unwrap(),
+            step: gpu.zeros(len, "the step").unwrap(),
+            sent_step: vec![0; len],
+            counts: Counts::default(),
+            gpu,
+        }
+    }
+
+    /// Draws what follows each of `texts` from its row of `logits`; rows are those of the columns, backwards.
+    fn draw(&mut self, texts: &[Text], logits: &[f32]) -> Vec<Result<u32, String>> {
+        self.draws.settle(&mut self.sent_step, &self.drawn);
+        self.drawn.clear();
+        self.draws.clear();
+        let mut words = vec![0; self.sent_step.len()];
+        words[STEP_POSITIONS as usize..].fill(NO_COLUMN);
+        for (i, text) in texts.iter().enumerate() {
+            let row = texts.len() - 1 - i;
+            words[STEP_TOKENS as usize + i] = *text.tokens.last().unwrap();
+            words[STEP_POSITIONS as usize + i] = text.tokens.len() as u32 - 1;
+            words[STEP_ROWS as usize + i] = row as u32;
+            let of = (text.seq, &text.tokens[..]);
+            self.draws.add(&self.gpu, &mut self.counts, (i, row), &text.draw, of).unwrap();
+        }
+        if words != self.sent_step {
+            self.gpu.write(&mut self.step, 0, &words).unwrap();
+            self.counts.uploads += 1;
+            self.sent_step = words;
+        }
+        let kind = self.draws.kind();
+        self.draws.send(&self.gpu, &mut self.counts, &mut self.drawn).unwrap();
+        let logits = self.gpu.upload(logits, "logits").unwrap();
+        let n_columns = [1, 4, 8].into_iter().find(|&n| n >= texts.len()).unwrap();
+        self.draws.launch(&self.gpu, kind, n_columns as u32, &mut self.step, (&logits, &self.drawn)).unwrap();
+        let token = |i: usize| self.drawn.token(&self.gpu, texts.len() - 1 - i);
+        (0..texts.len()).map(|i| token(i).map(|t| t.unwrap()).map_err(|e| e.to_string())).collect()
+    }
+
+    /// What the host thinks of the step is what the device has.
+    fn check_step(&mut self) {
+        self.draws.settle(&mut self.sent_step, &self.drawn);
+        let mut words = vec![0; self.sent_step.len()];
+        self.gpu.read(&self.step, 0, &mut words).unwrap();
+        assert_eq!(words, self.sent_step);
+    }
+}
+
+/// Texts with random parameters, a few tokens each.
+fn compare(n_vocab: usize, n_rounds: usize, seed: u64) {
+    let mut random = Random(seed);
+    let mut rig = Rig::new(n_vocab);
+    for round in 0..n_rounds {
+        let mut cache = KvCache::new(COLUMNS, 64, n_vocab);
+        let n_texts = random.one_of(&[1, 1, 3, COLUMNS]);
+        let mut texts: Vec<Text> =
+            (0..n_texts).map(|_| Text::new(&mut random, &mut cache, n_vocab)).collect();
+        rig.draws.forget();
+        for _ in 0..3 {
+            let rows: Vec<Vec<f32>> = texts.iter().map(|_| random.logits(n_vocab)).collect();
+            let found = rig.draw(&texts, &rows.iter().rev().flatten().copied().collect::<Vec<_>>());
+            for ((text, row), found) in texts.iter_mut().zip(&rows).zip(found) {
+                let expected = text.expected(row);
+                assert_eq!(
+                    found,
+                    expected,
+                    "V = {n_vocab}, seed {seed}, round {round}: {:?}, {} tokens",
+                    text.draw,
+                    text.tokens.len()
+                );
+                text.tokens.push(found.unwrap_or(0));
+            }
+            rig.check_step();
+        }
+    }
+    assert!(rig.counts.tables > 0);
+}
+
+#[test]
+fn tokens_are_those_of_the_sampler() {
+    for (arch, seed) in [(75, 1), (90, 2)] {
+        let emulator = Emulator::checked(arch);
+        for (n_vocab, n_rounds) in [(1, 4), (31, 30), (257, 30), (517, 20)] {
+            compare(n_vocab, n_rounds, 1000 * seed + n_vocab as u64);
+            emulator.assert_clean();
+        }
+    }
+}
+
+#[test]
+fn tokens_of_gpt2s_vocabulary_are_those_of_the_sampler() {
+    for (arch, seed) in [(75, 1), (90, 2)] {
+        let emulator = Emulator::checked(arch);
+        compare(50257, 2, seed);
+        emulator.assert_clean();
+    }
+}
+
+#[test]
+fn no_schedule_changes_a_token() {
+    for seed in 0..6 {
+        let arch = [75, 80, 90][seed as usize % 3];
+        let emulator = Emulator::new(&format!(
+            r#"{{"arch": {arch}, "check": true, "quiet": true, "seed": {seed}, "weak": {seed}}}"#
+        ));
+        compare(2000, 3, 77);
+        emulator.assert_clean();
+    }
+}
