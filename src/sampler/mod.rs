@@ -7,7 +7,7 @@
 //! How a token is drawn, for whoever wants the same bits from another device: token `i` that is left has the weight
 //! `w = e^((score - max) / temperature)`, as `numbers::exp` computes it, and the integer weight `round(w * 2^44)`. With
 //! `x` the 64 bits of [`philox::token_bits`] for position `history.tokens.len()`, and `sum` the sum of the integer
-//! weights, the token is the first, by id, at which their running sum exceeds `floor(x * sum / 2^64)`.
+//! weights, the token is the first, by id, at which their running sum exceeds `floor(x * sum / 2^64)`. `kernels/sample.cu` does so.
 
 mod draw;
 mod error;
