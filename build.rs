@@ -19,8 +19,8 @@ const ARCHS: [u32; 7] = [75, 80, 86, 89, 90, 100, 120];
 const PTX_ARCHS: [u32; 3] = [75, 80, 90];
 
 /// What the kernels include, in order.
-const HEADERS: [&str; 5] =
-    ["common.cuh", "mma.cuh", "prefill.cuh", "sample_numbers.cuh", "sample_search.cuh"];
+const HEADERS: [&str; 6] =
+    ["common.cuh", "mma.cuh", "prefill.cuh", "linear_prefill.cuh", "sample_numbers.cuh", "sample_search.cuh"];
 
 fn main() {
     println!("cargo::rerun-if-changed=kernels");

@@ -1,16 +1,10 @@
-// linear_prefill: y[t, r] = sum_k W[r, k] x[t, k] for all tokens t of a prompt, on tensor cores
-//
-// W is what decode reads, packed. x comes in two halves (mma.cuh), so that fp32 activations lose nothing that shows: W * low and
-// W * high are two products into the same sums.
+// linear_prefill_{qkv,fc,add}_f16: products for many tokens; linear_prefill.cuh says of what, in which order
 //
 // Work    a block takes BLOCK_ROWS outputs of BLOCK_TOKENS tokens; each of its 2 x 2 warps 32 x 32 of them. It walks along K in
 //         steps of TILE_K, which is one tile of packed weights: a warp copies it with 16 bytes a lane. Up to STAGES steps are in
 //         shared memory at a time, from sm_80 on by asynchronous copies; before, the next step waits in registers.
-// Order   along K: 16 columns an instruction (8 before sm_80), low before high, from zero in each step; steps add up in order, by
-//         plain additions, because tensor cores truncate sums. It depends on K alone: neither on T nor on a token's place.
-//
-// Where y goes differs: the kernels below fuse bias, GELU, the residual and the KV cache.
-#include "prefill.cuh"
+// Launch  grid (ceil(T / BLOCK_TOKENS), ceil(rows / BLOCK_ROWS)), block LINEAR_PREFILL_THREADS, shared STAGES * STAGE_BYTES
+#include "linear_prefill.cuh"
 
 constexpr uint32_t BLOCK_ROWS = 64;
 constexpr uint32_t BLOCK_TOKENS = 64;
@@ -38,12 +32,6 @@ struct Stage {
 };
 static_assert(sizeof(Stage) == STAGE_BYTES, "what Rust allocates");
 
-struct Product {
-    const uint4* packed;  // W [n_rows, K]
-    const uint4* x;       // [2][MAX_PREFILL][padded K]
-    uint32_t n_rows, n_tiles, n_tokens;
-};
-
 constexpr uint32_t WEIGHT_PIECES = BLOCK_ROWS * TILE_OCTETS / LINEAR_PREFILL_THREADS;
 constexpr uint32_t TOKEN_PIECES = 2 * BLOCK_TOKENS * TILE_OCTETS / LINEAR_PREFILL_THREADS;
 
@@ -51,12 +39,11 @@ constexpr uint32_t TOKEN_PIECES = 2 * BLOCK_TOKENS * TILE_OCTETS / LINEAR_PREFIL
 template <typename Copy>
 __device__ __forceinline__ void each_weight(Stage& stage, const Product& p, uint32_t step, Copy copy) {
     const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-    const uint32_t n_groups = (p.n_rows + TILE_ROWS - 1) / TILE_ROWS;
 #pragma unroll
     for (uint32_t i = 0; i < WEIGHT_PIECES; i++) {
         const uint32_t in_block = i * LINEAR_PREFILL_WARPS + warp;
         const uint32_t group = blockIdx.y * (BLOCK_ROWS / TILE_ROWS) + in_block;
-        const bool exists = group < n_groups;
+        const bool exists = group < p.n_groups();
         const uint4* from = p.packed + (exists ? (uint64_t(group) * p.n_tiles + step) * WARP + lane : 0);
         copy(i, stage.weight(in_block * TILE_ROWS + lane / TILE_OCTETS, lane % TILE_OCTETS), from, exists);
     }
@@ -65,7 +52,7 @@ __device__ __forceinline__ void each_weight(Stage& stage, const Product& p, uint
 // The same for the tokens.
 template <typename Copy>
 __device__ __forceinline__ void each_token(Stage& stage, const Product& p, uint32_t step, Copy copy) {
-    const uint32_t n_octets = p.n_tiles * TILE_OCTETS;
+    const uint32_t n_octets = p.n_octets();
 #pragma unroll
     for (uint32_t i = 0; i < TOKEN_PIECES; i++) {
         const uint32_t half = i / (TOKEN_PIECES / 2);
@@ -82,11 +69,10 @@ __device__ __forceinline__ void each_token(Stage& stage, const Product& p, uint3
 // and 2 * i + 1: a lane then has two neighbouring outputs of a token, and eight lanes sixteen.
 typedef float Sums[2][4][4];
 
-// Adds the warp's part of a step's product.
-__device__ __forceinline__ void multiply_step(Sums& sums, Stage& stage) {
+// slice += the warp's part of a step's product.
+__device__ __forceinline__ void multiply_step(Sums& slice, Stage& stage) {
     const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const uint32_t first_row = warp / 2 * 32, first_token = warp % 2 * 32;
-    Sums part = {};
 #pragma unroll
     for (uint32_t k = 0; k < TILE_OCTETS; k += 2) {
         uint32_t a[2][4];
@@ -106,16 +92,20 @@ __device__ __forceinline__ void multiply_step(Sums& sums, Stage& stage) {
 #pragma unroll
             for (uint32_t i = 0; i < 2; i++) {
 #pragma unroll
-                for (uint32_t j = 0; j < 4; j++) mma_f16(part[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+                for (uint32_t j = 0; j < 4; j++) mma_f16(slice[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
             }
         }
     }
+}
+
+// Adds a slice that has ended, and begins the next.
+__device__ __forceinline__ void end_slice(Sums& sums, Sums& slice) {
 #pragma unroll
     for (uint32_t i = 0; i < 2; i++) {
 #pragma unroll
         for (uint32_t j = 0; j < 4; j++) {
 #pragma unroll
-            for (uint32_t c = 0; c < 4; c++) sums[i][j][c] += part[i][j][c];
+            for (uint32_t c = 0; c < 4; c++) sums[i][j][c] += slice[i][j][c], slice[i][j][c] = 0.0f;
         }
     }
 }
@@ -125,6 +115,7 @@ extern __shared__ Stage stages[];
 // Walks along K. The weights of the first steps are asked for before the kernel waits for its input.
 __device__ __forceinline__ void multiply(Sums& sums, const Product& p) {
     let_next_start();
+    Sums slice = {};
 #if __CUDA_ARCH__ >= 800
     constexpr uint32_t STAGES = STAGES_SM80;
     const auto copy = [](uint32_t, uint4* to, const uint4* from, bool exists) { cp_async_16(to, from, exists); };
@@ -145,7 +136,8 @@ __device__ __forceinline__ void multiply(Sums& sums, const Product& p) {
             each_token(stages[next % STAGES], p, next, copy);
         }
         cp_async_commit();
-        multiply_step(sums, stages[step % STAGES]);
+        multiply_step(slice, stages[step % STAGES]);
+        if (step % SUM_TILES == SUM_TILES - 1) end_slice(sums, slice);
     }
     cp_async_wait<0>();  // of empty groups
 #else
@@ -169,15 +161,16 @@ __device__ __forceinline__ void multiply(Sums& sums, const Product& p) {
     for (uint32_t step = 0; step < p.n_tiles; step++) {
         if (step + 1 < p.n_tiles) load(step + 1);
         __syncthreads();  // this step has been written by all, and all are done with the one before, which is written over below
-        multiply_step(sums, stages[step % STAGES]);
+        multiply_step(slice, stages[step % STAGES]);
+        if (step % SUM_TILES == SUM_TILES - 1) end_slice(sums, slice);
         if (step + 1 < p.n_tiles) store(stages[(step + 1) % STAGES]);
     }
 #endif
+    end_slice(sums, slice);  // empty, where the last step ended one
 }
 
-// The whole product: store(t, r, y0, y1) takes the results of outputs r and r + 1, where r is even and exists.
 template <typename Store>
-__device__ __forceinline__ void linear(const Product& p, Store store) {
+__device__ __forceinline__ void linear(const Product& p, const Store& store) {
     Sums sums = {};
     multiply(sums, p);
     const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
@@ -193,75 +186,4 @@ __device__ __forceinline__ void linear(const Product& p, Store store) {
     }
 }
 
-// linear_prefill_qkv_f16: q, and the cache's new keys and values, from the normalised residual and c_attn
-//
-//   q             [T, C] f32
-//   keys, values  this layer's pages, f32
-//   x             [2][MAX_PREFILL][padded C] f16
-//   packed, bias  c_attn: [3C, C] f16, packed, and [3C] f32; C is even
-//   plan          see prefill.cuh
-//
-// Launch  grid (ceil(T / BLOCK_TOKENS), ceil(rows / BLOCK_ROWS)), block LINEAR_PREFILL_THREADS, shared STAGES * STAGE_BYTES
-// Bytes   reads 2*3C*C a BLOCK_TOKENS tokens and 4*C a token a BLOCK_ROWS outputs, mostly from L2; writes 4*3C a token
-// Exact   no: the order of sums above (tolerance: tests/cuda/prefill)
-extern "C" __global__ void __launch_bounds__(LINEAR_PREFILL_THREADS, 1)
-linear_prefill_qkv_f16(float* q, float* keys, float* values, const uint4* x, const uint4* packed, uint32_t n_rows,
-                       uint32_t n_tiles, const float* bias, const uint32_t* plan, uint32_t n_tokens, uint32_t n_head,
-                       uint32_t head_dim) {
-    const uint32_t n_embd = n_head * head_dim;
-    const uint32_t padded_dim = (head_dim + OCTET - 1) / OCTET * OCTET;
-    linear({packed, x, n_rows, n_tiles, n_tokens}, [&](uint32_t t, uint32_t r, float y0, float y1) {
-        y0 += bias[r], y1 += bias[r + 1];
-        const uint32_t part = r / n_embd, c = r % n_embd;
-        if (part == 0) {
-            *reinterpret_cast<float2*>(q + uint64_t(t) * n_embd + c) = make_float2(y0, y1);
-            return;
-        }
-        const uint32_t slot = plan[PLAN_SLOTS + t];
-        float* to = part == 1 ? keys : values;
-        // Two neighbours may be of different heads.
-        to[cache_row(slot / PAGE_LEN, c / head_dim, n_head, slot % PAGE_LEN) * padded_dim + c % head_dim] = y0;
-        to[cache_row(slot / PAGE_LEN, (c + 1) / head_dim, n_head, slot % PAGE_LEN) * padded_dim + (c + 1) % head_dim] = y1;
-    });
-}
-
-// linear_prefill_fc_f16: y = activation(c_fc(x))
-//
-//   y             [2][MAX_PREFILL][padded F] f16
-//   x             [2][MAX_PREFILL][padded C] f16
-//   packed, bias  c_fc: [F, C] f16, packed, and [F] f32
-//   padded        columns of a row of y
-//
-// Launch  as linear_prefill_qkv_f16
-// Bytes   reads 2*F*C a BLOCK_TOKENS tokens and 4*C a token a BLOCK_ROWS outputs, mostly from L2; writes 4*F a token
-// Exact   no
-extern "C" __global__ void __launch_bounds__(LINEAR_PREFILL_THREADS, 1)
-linear_prefill_fc_f16(uint32_t* y, const uint4* x, const uint4* packed, uint32_t n_rows, uint32_t n_tiles, const float* bias,
-                      uint32_t n_tokens, uint32_t padded, uint32_t activation) {
-    linear({packed, x, n_rows, n_tiles, n_tokens}, [&](uint32_t t, uint32_t r, float y0, float y1) {
-        y0 = activate(y0 + bias[r], activation);
-        // Where F is odd, the last pair's second is padding.
-        y1 = r + 1 < n_rows ? activate(y1 + bias[r + 1], activation) : 0.0f;
-        const uint64_t at = (uint64_t(t) * padded + r) / 2;
-        split(y[at], y[at + low_plane(padded) / 2], y0, y1);
-    });
-}
-
-// linear_prefill_add_f16: residual += c_proj(x), attention's or the MLP's
-//
-//   residual      [T, C] f32
-//   x             [2][MAX_PREFILL][padded K] f16
-//   packed, bias  c_proj: [C, K] f16, packed, and [C] f32; C is even
-//
-// Launch  as linear_prefill_qkv_f16
-// Bytes   reads 2*C*K a BLOCK_TOKENS tokens and 4*K a token a BLOCK_ROWS outputs, mostly from L2; reads and writes 4*C a token
-// Exact   no
-extern "C" __global__ void __launch_bounds__(LINEAR_PREFILL_THREADS, 1)
-linear_prefill_add_f16(float* residual, const uint4* x, const uint4* packed, uint32_t n_rows, uint32_t n_tiles,
-                       const float* bias, uint32_t n_tokens) {
-    linear({packed, x, n_rows, n_tiles, n_tokens}, [&](uint32_t t, uint32_t r, float y0, float y1) {
-        float2* at = reinterpret_cast<float2*>(residual + uint64_t(t) * n_rows + r);
-        const float2 old = *at;
-        *at = make_float2(old.x + (y0 + bias[r]), old.y + (y1 + bias[r + 1]));
-    });
-}
+LINEAR_PREFILL_KERNELS(, __launch_bounds__(LINEAR_PREFILL_THREADS, 1), linear)

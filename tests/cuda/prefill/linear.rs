@@ -7,27 +7,63 @@ use halfwarp::{cache::PAGE_LEN, weights};
 /// Numbers of tokens around the sizes of instructions and blocks.
 const TOKENS: [usize; 9] = [1, 7, 8, 9, 31, 33, 64, 65, 130];
 
-/// y[r] and the sum of |w x|, for a matrix `[in, out]`.
-fn product(linear: &weights::Linear, x: &[f64]) -> Vec<(f64, f64)> {
-    let (n_in, n_out) = (linear.weight.rows(), linear.weight.cols());
-    let elements = linear.weight.elements();
-    let mut sums = vec![(0.0, 0.0); n_out];
-    for (k, x) in x.iter().enumerate().take(n_in) {
-        for (r, sum) in sums.iter_mut().enumerate() {
-            let product = f64::from(elements.get(k * n_out + r)) * x;
-            *sum = (sum.0 + product, sum.1 + product.abs());
-        }
-    }
-    for (sum, &bias) in sums.iter_mut().zip(&linear.bias) {
-        *sum = (sum.0 + f64::from(bias), sum.1 + f64::from(bias.abs()));
-    }
-    sums
+/// Columns of a slice: what instructions sum, before slices are added.
+const SLICE: usize = 256;
+
+/// One output, while its products are summed in the kernels' order.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    total: f64,
+    slice: f64,
+    /// The largest of a slice on the way, with the product that was added, and the largest of the total.
+    largest: f64,
+    largest_total: f64,
 }
 
-/// A product's roundings, relative to the sum of |w x|: at most 16 instructions in each step of 64 columns, which round or, on a
-/// device, truncate to 2 EPS; one addition a step; the bias.
-fn product_tolerance(k: usize) -> f64 {
-    (32 + k.div_ceil(64) + 1) as f64 * EPS
+impl Sum {
+    fn add(&mut self, product: f64) {
+        self.slice += product;
+        self.largest = self.largest.max(self.slice.abs() + product.abs());
+    }
+
+    fn end_slice(&mut self) {
+        self.total += self.slice;
+        self.slice = 0.0;
+        self.largest_total = self.largest_total.max(self.total.abs());
+    }
+
+    /// What roundings amount to. A slice has at most 64 instructions, of 8 columns in two halves; each rounds its sum or, on a
+    /// device, aligns its terms and truncates, which is twice that. Then slices are added, and a bias.
+    fn tolerance(&self, n_slices: usize) -> f64 {
+        n_slices as f64 * (64.0 * 2.0 * self.largest + self.largest_total) * EPS
+            + 2.0 * self.total.abs() * EPS
+    }
+}
+
+/// Each output with its tolerance, for a matrix `[in, out]`.
+fn product(linear: &weights::Linear, x: &[f64]) -> Vec<(f64, f64)> {
+    let n_out = linear.weight.cols();
+    let elements = linear.weight.elements();
+    let mut sums = vec![Sum::default(); n_out];
+    for (k, x) in x.iter().enumerate() {
+        for (r, sum) in sums.iter_mut().enumerate() {
+            sum.add(f64::from(elements.get(k * n_out + r)) * x);
+        }
+        if (k + 1) % SLICE == 0 || k + 1 == x_len(linear) {
+            sums.iter_mut().for_each(Sum::end_slice);
+        }
+    }
+    let n_slices = x_len(linear).div_ceil(SLICE);
+    let with_bias = |(sum, &bias): (&Sum, &f32)| {
+        let y = sum.total + f64::from(bias);
+        (y, sum.tolerance(n_slices) + EPS * y.abs())
+    };
+    sums.iter().zip(&linear.bias).map(with_bias).collect()
+}
+
+/// Inputs.
+fn x_len(linear: &weights::Linear) -> usize {
+    linear.weight.rows()
 }
 
 /// Where token `t` of a sequence with this page table has head `head`'s vector.
@@ -65,28 +101,28 @@ fn check_products(rig: &mut Rig, n_tokens: usize) {
     let layer = &rig.weights.h[0];
     for t in 0..n_tokens {
         let h = &h[t * c..][..c];
-        for (r, (y, size)) in product(&layer.attn.c_attn, h).into_iter().enumerate() {
+        for (r, (y, tolerance)) in product(&layer.attn.c_attn, h).into_iter().enumerate() {
             let at = cache_at(&table, config.n_head, rig.dims.padded_dim(), t, r % c / head_dim);
             let ours = match r / c {
                 0 => q[t * c + r],
                 1 => keys[at + r % head_dim],
                 _ => values[at + r % head_dim],
             };
-            assert_close(ours.into(), y, size * product_tolerance(c), what("c_attn", t, r));
+            assert_close(ours.into(), y, tolerance, what("c_attn", t, r));
         }
         for (name, linear, x, ours) in [
             ("attn.c_proj", &layer.attn.c_proj, h, &projected),
             ("mlp.c_proj", &layer.mlp.c_proj, &x[t * f..][..f], &added),
         ] {
-            for (r, (y, size)) in product(linear, x).into_iter().enumerate() {
+            for (r, (y, tolerance)) in product(linear, x).into_iter().enumerate() {
                 let y = y + f64::from(residual[t * c + r]);
-                let tolerance = size * product_tolerance(x.len()) + 2.0 * EPS * y.abs();
+                let tolerance = tolerance + EPS * y.abs();
                 assert_close(ours[t * c + r].into(), y, tolerance, what(name, t, r));
             }
         }
-        for (r, (y, size)) in product(&layer.mlp.c_fc, h).into_iter().enumerate() {
+        for (r, (y, tolerance)) in product(&layer.mlp.c_fc, h).into_iter().enumerate() {
             let y = y.max(0.0);
-            let tolerance = size * product_tolerance(c) + SPLIT * y + SPLIT_MIN;
+            let tolerance = tolerance + SPLIT * y + SPLIT_MIN;
             assert_close(inner[t * f + r], y, tolerance, what("c_fc", t, r));
         }
     }
@@ -105,10 +141,15 @@ fn products_match_their_twin() {
             drop(rig);
             emulator.assert_clean();
         }
-        let mut rig = Rig::new(12, 64, 200, "relu", 3);
-        check_products(&mut rig, 65);
-        drop(rig);
-        emulator.assert_clean();
+        // Three slices; then fourteen, of which each warp of the narrow product has two.
+        for (n_head, head_dim, n_inner, tokens) in [(12, 64, 200, [9, 65]), (2, 32, 3530, [17, 70])] {
+            let mut rig = Rig::new(n_head, head_dim, n_inner, "relu", 3);
+            for n_tokens in tokens {
+                check_products(&mut rig, n_tokens);
+            }
+            drop(rig);
+            emulator.assert_clean();
+        }
     }
 }
 

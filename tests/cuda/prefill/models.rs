@@ -25,7 +25,7 @@ fn a_prompt_in_chunks_is_the_whole_prompt() {
         let emulator = Emulator::checked(arch);
         let mut rig = rig(&weights);
         let whole = rig.all(&ids);
-        assert_same(&rig.chunked(&ids[..40], 1), &whole[..40 * n_vocab], &format!("sm_{arch}, one by one"));
+        assert_same(&rig.chunked(&ids[..35], 1), &whole[..35 * n_vocab], &format!("sm_{arch}, one by one"));
         for len in [7, 32, 100] {
             assert_same(&rig.chunked(&ids, len), &whole, &format!("sm_{arch}, {len} tokens a call"));
         }

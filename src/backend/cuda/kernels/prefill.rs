@@ -5,7 +5,8 @@ use super::{
         driver::{Buffer, Gpu, Kernel, Module, Shape},
         images::constants::{
             ATTENTION_STEP_BYTES, BLOCK_ROWS, BLOCK_TOKENS, EMBED_PREFILL_THREADS, LAYERNORM_ROWS,
-            LINEAR_PREFILL_THREADS, MAX_PREFILL, STAGE_BYTES, STAGES_SM75, STAGES_SM80, TILE_THREADS, WARP,
+            LINEAR_PREFILL_THREADS, MAX_PREFILL, NARROW_ROWS, NARROW_TILE_BYTES, NARROW_WARPS, STAGE_BYTES,
+            STAGES_SM75, STAGES_SM80, SUM_TILES, TILE_K, TILE_THREADS, WARP,
         },
     },
     Activations, Dims, Kernels, Linear, Norm, Packed, Pages, Plan, Step, check, padded,
@@ -24,26 +25,52 @@ pub(super) struct PrefillKernels {
     embed: Kernel,
     gather: Kernel,
     layernorm: Kernel,
+    /// For many tokens.
+    wide: Products,
+    /// For few: by [`NARROW_TOKENS`].
+    narrow: [Products; 3],
+    attention: Kernel,
+    /// Shared memory of a wide product's block, and of attention's.
+    wide_shared: u32,
+    attention_shared: u32,
+}
+
+/// The three products of one size of block.
+#[derive(Debug)]
+struct Products {
     qkv: Kernel,
     fc: Kernel,
     add: Kernel,
-    attention: Kernel,
-    /// Shared memory of a product's block, and of attention's.
-    linear_shared: u32,
-    attention_shared: u32,
 }
+
+/// Tokens of a block of the narrow products.
+const NARROW_TOKENS: [u32; 3] = [8, 16, 32];
+
+/// Most tokens for which the narrow products are used: with more, reading the weights once for 64 tokens wins.
+const MAX_NARROW: u32 = 64;
 
 impl PrefillKernels {
     /// For models of shape `dims`; puts their modules into `modules`.
     pub fn load(gpu: &Gpu, dims: &Dims, modules: &mut Vec<Module>) -> Result<Self> {
-        let [embed, layernorm, linear, attention] = [
+        let [embed, layernorm, wide, narrow, attention] = [
             gpu.load("embed_prefill")?,
             gpu.load("layernorm_prefill")?,
             gpu.load("linear_prefill")?,
+            gpu.load("linear_prefill_narrow")?,
             gpu.load("attention_prefill")?,
         ];
-        let n_stages = if linear.image.arch >= 80 { STAGES_SM80 } else { STAGES_SM75 };
-        let linear_shared = n_stages * STAGE_BYTES;
+        let max_inputs = dims.n_embd.max(dims.n_inner);
+        macro_rules! products {
+            ($module:ident, $suffix:literal, $shared:expr) => {
+                Products {
+                    qkv: $module.kernel(concat!("linear_prefill_qkv_f16", $suffix), $shared)?,
+                    fc: $module.kernel(concat!("linear_prefill_fc_f16", $suffix), $shared)?,
+                    add: $module.kernel(concat!("linear_prefill_add_f16", $suffix), $shared)?,
+                }
+            };
+        }
+        let narrow_shared =
+            NARROW_TOKENS.map(|tokens| Narrow::of(max_inputs, tokens).shared.min(gpu.max_shared));
         let head_dim = HEAD_DIMS.into_iter().find(|&d| d >= dims.head_dim);
         let head_dim = head_dim.expect("Dims::new has refused what is wider");
         let name = match head_dim {
@@ -57,15 +84,39 @@ impl PrefillKernels {
             embed: embed.kernel("embed_prefill_f16", 0)?,
             gather: embed.kernel("gather_prefill_f32", 0)?,
             layernorm: layernorm.kernel("layernorm_prefill_f32", 0)?,
-            qkv: linear.kernel("linear_prefill_qkv_f16", linear_shared)?,
-            fc: linear.kernel("linear_prefill_fc_f16", linear_shared)?,
-            add: linear.kernel("linear_prefill_add_f16", linear_shared)?,
+            wide: products!(wide, "", wide_stages(&wide) * STAGE_BYTES),
+            narrow: [
+                products!(narrow, "_8", narrow_shared[0]),
+                products!(narrow, "_16", narrow_shared[1]),
+                products!(narrow, "_32", narrow_shared[2]),
+            ],
             attention: attention.kernel(name, attention_shared)?,
-            linear_shared,
+            wide_shared: wide_stages(&wide) * STAGE_BYTES,
             attention_shared,
         };
-        modules.extend([embed, layernorm, linear, attention]);
+        modules.extend([embed, layernorm, wide, narrow, attention]);
         Ok(kernels)
+    }
+}
+
+/// Steps that a block of the wide products keeps in shared memory.
+fn wide_stages(module: &Module) -> u32 {
+    if module.image.arch >= 80 { STAGES_SM80 } else { STAGES_SM75 }
+}
+
+/// How a narrow product runs.
+struct Narrow {
+    warps: u32,
+    shared: u32,
+}
+
+impl Narrow {
+    /// Of a matrix of `n_cols` inputs, for blocks of `tokens`.
+    fn of(n_cols: u32, tokens: u32) -> Self {
+        let n_slices = n_cols.div_ceil(TILE_K).div_ceil(SUM_TILES);
+        // As many slices for each warp.
+        let warps = n_slices.div_ceil(n_slices.div_ceil(NARROW_WARPS));
+        Self { warps, shared: warps * NARROW_TILE_BYTES + 4 * NARROW_ROWS * (tokens + 2) * n_slices }
     }
 }
 
@@ -155,6 +206,7 @@ impl Prompt<'_> {
     pub fn qkv(&self, act: &mut PromptActivations, pages: &mut Pages, linear: &Linear) -> Result<()> {
         let dims = self.dims;
         check("c_attn", &linear.weight, 3 * dims.n_embd, dims.n_embd);
+        let (products, shape) = self.product(&linear.weight);
         let [packed, n_rows, n_tiles, _] = linear.weight.args();
         let args = [
             (&mut act.q).into(),
@@ -172,7 +224,7 @@ impl Prompt<'_> {
         ];
         // SAFETY: order and types follow linear_prefill_qkv_f16 in kernels/linear_prefill.cu. The matrix has the shape that
         // was checked above, the plan's slots are of pages of this cache, and `act` has room for MAX_TOKENS tokens.
-        unsafe { self.gpu.launch(&self.kernels.prefill.qkv, self.linear(&linear.weight), &args) }
+        unsafe { self.gpu.launch(&products.qkv, shape, &args) }
     }
 
     /// `h` = attention of every token.
@@ -206,6 +258,7 @@ impl Prompt<'_> {
     pub fn c_fc(&self, act: &mut PromptActivations, linear: &Linear) -> Result<()> {
         let dims = self.dims;
         check("c_fc", &linear.weight, dims.n_inner, dims.n_embd);
+        let (products, shape) = self.product(&linear.weight);
         let [packed, n_rows, n_tiles, _] = linear.weight.args();
         let args = [
             (&mut act.inner).into(),
@@ -219,7 +272,7 @@ impl Prompt<'_> {
             dims.activation.into(),
         ];
         // SAFETY: order and types follow linear_prefill_fc_f16; sizes as above.
-        unsafe { self.gpu.launch(&self.kernels.prefill.fc, self.linear(&linear.weight), &args) }
+        unsafe { self.gpu.launch(&products.fc, shape, &args) }
     }
 
     /// `residual += c_proj(inner)`, the MLP's.
@@ -229,6 +282,7 @@ impl Prompt<'_> {
     }
 
     fn add(&self, residual: &mut Buffer<f32>, x: &Buffer<u16>, linear: &Linear) -> Result<()> {
+        let (products, shape) = self.product(&linear.weight);
         let [packed, n_rows, n_tiles, _] = linear.weight.args();
         let args = [
             residual.into(),
@@ -240,20 +294,31 @@ impl Prompt<'_> {
             self.n_tokens().into(),
         ];
         // SAFETY: order and types follow linear_prefill_add_f16; sizes were checked by the two callers.
-        unsafe { self.gpu.launch(&self.kernels.prefill.add, self.linear(&linear.weight), &args) }
+        unsafe { self.gpu.launch(&products.add, shape, &args) }
     }
 
     fn n_tokens(&self) -> u32 {
         self.plan.n_tokens() as u32
     }
 
-    fn linear(&self, weight: &Packed) -> Shape {
-        Shape {
-            grid: [self.n_tokens().div_ceil(BLOCK_TOKENS), (weight.n_rows as u32).div_ceil(BLOCK_ROWS), 1],
-            block: LINEAR_PREFILL_THREADS,
-            shared: self.kernels.prefill.linear_shared,
-            overlaps: true,
+    /// The kernels for a product of this many tokens, and their launch. All give the same bits.
+    fn product(&self, weight: &Packed) -> (&Products, Shape) {
+        let (kernels, n_tokens, n_rows) = (&self.kernels.prefill, self.n_tokens(), weight.n_rows as u32);
+        let shape = |[tokens, rows]: [u32; 2], block, shared| {
+            let grid = [n_tokens.div_ceil(tokens), n_rows.div_ceil(rows), 1];
+            Shape { grid, block, shared, overlaps: true }
+        };
+        if n_tokens > MAX_NARROW {
+            let block = [BLOCK_TOKENS, BLOCK_ROWS];
+            return (&kernels.wide, shape(block, LINEAR_PREFILL_THREADS, kernels.wide_shared));
         }
+        let of = |i: usize| Narrow::of(weight.n_cols as u32, NARROW_TOKENS[i]);
+        let mut i = NARROW_TOKENS.iter().position(|&tokens| tokens >= n_tokens).unwrap_or(2);
+        while i > 0 && of(i).shared > self.gpu.max_shared {
+            i -= 1;
+        }
+        let Narrow { warps, shared } = of(i);
+        (&kernels.narrow[i], shape([NARROW_TOKENS[i], NARROW_ROWS], WARP * warps, shared))
     }
 }
 
