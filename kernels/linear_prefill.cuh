@@ -52,9 +52,16 @@ struct ToCache {
         }
         const uint32_t slot = plan[PLAN_SLOTS + t];
         float* to = part == 1 ? keys : values;
-        // Two neighbours may be of different heads.
-        to[cache_row(slot / PAGE_LEN, c / head_dim, n_head, slot % PAGE_LEN) * padded_dim + c % head_dim] = y0;
-        to[cache_row(slot / PAGE_LEN, (c + 1) / head_dim, n_head, slot % PAGE_LEN) * padded_dim + (c + 1) % head_dim] = y1;
+        const auto at = [&](uint32_t c) {
+            const uint64_t row = cache_row(slot / PAGE_LEN, c / head_dim, n_head, slot % PAGE_LEN);
+            return to + row * padded_dim + c % head_dim;
+        };
+        if (head_dim % 2 == 0) {
+            *reinterpret_cast<float2*>(at(c)) = make_float2(y0, y1);
+        } else {  // two neighbours may be of different heads
+            *at(c) = y0;
+            *at(c + 1) = y1;
+        }
     }
 };
 

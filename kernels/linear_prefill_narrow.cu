@@ -44,26 +44,22 @@ struct Slice {
     }
 };
 
-// Columns k .. k + 2 and k + 8 .. k + 10 of a token's high or low half, where k is the lane's place in 16 columns: a right factor.
-struct Token {
-    const uint32_t* row;  // of the high halves, at the lane's first column
-    uint64_t low;         // from there to the low ones
-    bool exists;
-
-    __device__ __forceinline__ Token(const Product& p, uint32_t t) {
-        const uint64_t words = p.n_octets() * 4;
-        row = reinterpret_cast<const uint32_t*>(p.x) + uint64_t(t) * words + threadIdx.x % 4;
-        low = low_plane(words);
-        exists = t < p.n_tokens;
-    }
-    __device__ __forceinline__ uint32_t word(uint32_t half, uint32_t i) const { return exists ? row[half * low + i] : 0; }
-};
+// Where this lane reads token t's high halves, two columns at a time. For a token that does not exist it is the last one, whose
+// results are not stored twice.
+__device__ __forceinline__ const uint32_t* token_words(const Product& p, uint32_t t) {
+    const uint32_t* x = reinterpret_cast<const uint32_t*>(p.x);
+    return x + uint64_t(min(t, p.n_tokens - 1)) * p.n_octets() * 4 + threadIdx.x % 4;
+}
 
 // sums[j] = the slice's 16 outputs of tokens 8 * j .. + 8.
 template <uint32_t PARTS>
 __device__ __forceinline__ void multiply(float (&sums)[PARTS][4], const Product& p, Tile& tile, const Slice& w,
                                          uint32_t slice) {
     const uint32_t lane = threadIdx.x % WARP;
+    const uint64_t low_at = low_plane(p.n_octets() * 4);
+    const uint32_t* words[PARTS];
+#pragma unroll
+    for (uint32_t j = 0; j < PARTS; j++) words[j] = token_words(p, blockIdx.x * 8 * PARTS + 8 * j + lane / 4);
 #pragma unroll
     for (uint32_t i = 0; i < SUM_TILES; i++) {
         const uint32_t step = slice * SUM_TILES + i;
@@ -80,12 +76,11 @@ __device__ __forceinline__ void multiply(float (&sums)[PARTS][4], const Product&
             ldmatrix_x4(a, tile.piece(lane % 16, k + lane / 16));
 #pragma unroll
             for (uint32_t j = 0; j < PARTS; j++) {
-                const Token token(p, blockIdx.x * 8 * PARTS + 8 * j + lane / 4);
-                const uint32_t at = (step * TILE_OCTETS + k) * 4;
-                const uint32_t low[2] = {token.word(1, at), token.word(1, at + 4)};
-                const uint32_t high[2] = {token.word(0, at), token.word(0, at + 4)};
-                mma_f16(sums[j], a, low[0], low[1]);
-                mma_f16(sums[j], a, high[0], high[1]);
+                // Two columns of a token's first octet, and two of its second.
+                const uint32_t* high = words[j] + (step * TILE_OCTETS + k) * 4;
+                const uint32_t* low = high + low_at;
+                mma_f16(sums[j], a, low[0], low[4]);
+                mma_f16(sums[j], a, high[0], high[4]);
             }
         }
     }
