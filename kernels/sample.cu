@@ -284,7 +284,6 @@ sample_draw_f32(const float* logits, uint32_t* step, const Draw* draws, uint2* t
     if (!is_last(s, &m.done)) return;
     uint32_t token = failure(best);
     if (token == 0) token = is_drawn ? choose(s, draw, of_column, m.n_listed, all, target, bits) : best.id;
-    __syncthreads();  // all threads have read how many are listed
     if (is_drawn) {
         for (uint32_t i = threadIdx.x; i < SAMPLE_BINS; i += SAMPLE_THREADS) m.bins[i] = 0;
     }

@@ -110,12 +110,29 @@ __device__ __forceinline__ uint32_t find_bin(Shared& s, const Sum& sum, uint64_t
 }
 static_assert(SAMPLE_BINS == 2 * SAMPLE_THREADS, "a thread has two bins");
 
+// The bits in which the keys of `n` entries differ, for all threads.
+template <typename Key>
+__device__ __forceinline__ uint64_t varying_bits(Shared& s, uint32_t n, Key key) {
+    uint64_t bits = 0;
+    for (uint32_t i = threadIdx.x; i < n; i += SAMPLE_THREADS) bits |= key(i) ^ key(0);
+#pragma unroll
+    for (uint32_t offset = WARP / 2; offset > 0; offset /= 2) bits |= __shfl_xor_sync(ALL_LANES, bits, offset);
+    if (threadIdx.x % WARP == 0) s.warp_sums[threadIdx.x / WARP] = bits;
+    __syncthreads();  // every warp's bits are there
+    for (uint32_t i = 0; i < SAMPLE_WARPS; i++) bits |= s.warp_sums[i];
+    __syncthreads();  // they are read before they are written again
+    return bits;
+}
+
 // Of `n` entries, the key at which the running sum of masses, by ascending keys of `n_bits`, exceeds `target`, which becomes
 // what is left of it among the entries with that key.
 template <typename Key, typename Mass>
 __device__ __forceinline__ uint64_t select(Shared& s, uint32_t n, uint32_t n_bits, uint64_t& target, Key key, Mass mass) {
-    uint64_t found = 0;
+    // A digit that all keys share needs no histogram: the first bits of scores, and the last of those that were f32.
+    const uint64_t varying = varying_bits(s, n, key);
+    uint64_t found = key(0) & ~varying;
     for (int32_t shift = int32_t((n_bits - 1) / SAMPLE_BIN_BITS * SAMPLE_BIN_BITS); shift >= 0; shift -= SAMPLE_BIN_BITS) {
+        if ((varying >> shift) % SAMPLE_BINS == 0) continue;
         clear_bins(s);
         for (uint32_t i = threadIdx.x; i < n; i += SAMPLE_THREADS) {
             const uint64_t k = key(i);
@@ -124,6 +141,7 @@ __device__ __forceinline__ uint64_t select(Shared& s, uint32_t n, uint32_t n_bit
             if (m > 0) add_to_bin(s, uint32_t(k >> shift) % SAMPLE_BINS, m);
         }
         __syncthreads();  // all masses are in their bins
+        found &= ~(uint64_t(SAMPLE_BINS - 1) << shift);
         found |= uint64_t(find_bin(s, sum_bins(s), target)) << shift;
     }
     return found;

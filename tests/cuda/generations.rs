@@ -11,7 +11,7 @@ use halfwarp::{
     batch::{Batch, Phase, Rows},
     cache::KvCache,
     engine::GenerateParams,
-    sampler::{Draw, SamplingParams},
+    sampler::{Draw, History, Sampler, SamplingParams},
 };
 use std::sync::Arc;
 
@@ -139,13 +139,53 @@ fn a_trained_model_says_the_same() {
     let weights = golden::weights("tales");
     let golden = golden::Golden::open("tales");
     let sampling = SamplingParams { temperature: 0.8, top_p: 0.9, ..SamplingParams::default() };
-    let params = [SamplingParams::default(), sampling].map(|sampling| GenerateParams {
-        sampling,
-        max_tokens: Some(6),
-        ..GenerateParams::default()
-    });
+    let params = [GenerateParams { sampling, max_tokens: Some(5), ..GenerateParams::default() }];
     let prompt = &golden.ids[..4];
     let on_device = generated(Box::new(open(&weights)), prompt, &params);
     assert_eq!(on_device, generated(Box::new(OnHost(open(&weights))), prompt, &params));
+    emulator.assert_clean();
+}
+
+/// Tokens that are not read, and texts that go on otherwise: the device's step and counts are not what the host goes on from.
+#[test]
+fn what_was_drawn_need_not_be_what_follows() {
+    let emulator = Emulator::checked(90);
+    let weights = model();
+    let n_vocab = weights.config.n_vocab;
+    let mut backend = open(&weights);
+    let mut cache = backend.new_cache(640).unwrap();
+    let seq = cache.open();
+    let sampling = SamplingParams {
+        temperature: 1.0,
+        repetition_penalty: 1.5,
+        frequency_penalty: 0.5,
+        ..SamplingParams::default()
+    };
+    let draw = Arc::new(Draw::new(sampling.clone(), n_vocab, 3).unwrap());
+    let mut sampler = Sampler::new(sampling, n_vocab).unwrap();
+    let mut ids = vec![1, 2, 3];
+    let mut batch = Batch::one(seq, &ids, Rows::Last);
+    for round in 0..24 {
+        batch.draw(draw.clone());
+        let logits = backend.forward(&batch, &mut cache).unwrap();
+        let history = History { tokens: &ids, n_prompt: 3 };
+        let last = logits.n_rows() - 1;
+        let expected = sampler.sample(logits.row(last).unwrap(), history, &[]).unwrap();
+        let next = if round % 5 == 1 { vec![7] } else { vec![expected] };
+        if round % 3 != 0 {
+            assert_eq!(logits.token(last).unwrap(), Some(expected), "round {round}");
+        }
+        // Two at once, and a step without a draw between.
+        let next = if round % 7 == 3 { vec![next[0], 9] } else { next };
+        ids.extend(&next);
+        batch.clear();
+        batch.push_as(Phase::Generated, seq, &next, Rows::All);
+        if round % 7 == 5 {
+            backend.forward(&batch, &mut cache).unwrap();
+            ids.push(4);
+            batch.clear();
+            batch.push_as(Phase::Generated, seq, &[4], Rows::All);
+        }
+    }
     emulator.assert_clean();
 }
