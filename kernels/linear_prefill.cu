@@ -1,26 +1,29 @@
-// linear_prefill_{qkv,fc,add}_f16: products for many tokens; linear_prefill.cuh says of what, in which order
+// linear_prefill_{qkv,fc,add}_f16_{64,128}: products for many tokens; linear_prefill.cuh says of what, in which order
 //
-// Work    a block takes BLOCK_ROWS outputs of BLOCK_TOKENS tokens; each of its 2 x 2 warps 32 x 32 of them. It walks along K in
-//         steps of TILE_K, which is one tile of packed weights: a warp copies it with 16 bytes a lane. Up to STAGES steps are in
-//         shared memory at a time, from sm_80 on by asynchronous copies; before, the next step waits in registers.
-// Launch  grid (ceil(T / BLOCK_TOKENS), ceil(rows / BLOCK_ROWS)), block LINEAR_PREFILL_THREADS, shared STAGES * STAGE_BYTES
+// Work    a block takes as many outputs as the name says of BLOCK_TOKENS tokens; each of its warps 32 x 32 of them, two warps side
+//         by side. It walks along K in steps of TILE_K, which is one tile of packed weights: a warp copies it with 16 bytes a
+//         lane. STAGES steps are in shared memory at a time, from sm_80 on by asynchronous copies; before, the next step waits
+//         in registers.
+// Launch  grid (ceil(T / BLOCK_TOKENS), ceil(rows / outputs)), block 2 * outputs, shared STAGES * (2 * TILE_K * outputs +
+//         STAGE_TOKENS)
 #include "linear_prefill.cuh"
 
-constexpr uint32_t BLOCK_ROWS = 64;
 constexpr uint32_t BLOCK_TOKENS = 64;
-constexpr uint32_t LINEAR_PREFILL_WARPS = 4;
-constexpr uint32_t LINEAR_PREFILL_THREADS = 32 * LINEAR_PREFILL_WARPS;
 constexpr uint32_t STAGES_SM75 = 2;
 constexpr uint32_t STAGES_SM80 = 3;
-constexpr uint32_t STAGE_WEIGHTS = 2 * TILE_K * BLOCK_ROWS;
 constexpr uint32_t STAGE_TOKENS = 4 * TILE_K * BLOCK_TOKENS;
-constexpr uint32_t STAGE_BYTES = STAGE_WEIGHTS + STAGE_TOKENS;
 static_assert(STAGES_SM80 > STAGES_SM75, "copies that are under way need a stage of their own");
 
 // One step along K. The 16-byte pieces of a row of 128 are permuted, so that the eight that ldmatrix reads together lie in
 // different banks: those of every other row of the weights (multiply_step says why), and of neighbouring tokens.
+template <uint32_t ROWS>
 struct Stage {
-    uint4 weights[BLOCK_ROWS * TILE_OCTETS];
+    static constexpr uint32_t WARPS = ROWS / 32 * 2;
+    static constexpr uint32_t THREADS = WARP * WARPS;
+    static constexpr uint32_t WEIGHT_PIECES = ROWS * TILE_OCTETS / THREADS;
+    static constexpr uint32_t TOKEN_PIECES = 2 * BLOCK_TOKENS * TILE_OCTETS / THREADS;
+
+    uint4 weights[ROWS * TILE_OCTETS];
     uint4 tokens[2][BLOCK_TOKENS * TILE_OCTETS];  // high, low
 
     __device__ __forceinline__ uint4* weight(uint32_t row, uint32_t octet) {
@@ -30,19 +33,16 @@ struct Stage {
         return tokens[half] + t * TILE_OCTETS + (octet ^ t % TILE_OCTETS);
     }
 };
-static_assert(sizeof(Stage) == STAGE_BYTES, "what Rust allocates");
-
-constexpr uint32_t WEIGHT_PIECES = BLOCK_ROWS * TILE_OCTETS / LINEAR_PREFILL_THREADS;
-constexpr uint32_t TOKEN_PIECES = 2 * BLOCK_TOKENS * TILE_OCTETS / LINEAR_PREFILL_THREADS;
+static_assert(sizeof(Stage<64>) == 2 * TILE_K * 64 + STAGE_TOKENS, "what Rust allocates");
 
 // copy(i, to, from, exists) for each of this thread's pieces of the step's weights: a warp takes a tile at a time.
-template <typename Copy>
-__device__ __forceinline__ void each_weight(Stage& stage, const Product& p, uint32_t step, Copy copy) {
+template <uint32_t ROWS, typename Copy>
+__device__ __forceinline__ void each_weight(Stage<ROWS>& stage, const Product& p, uint32_t step, Copy copy) {
     const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
 #pragma unroll
-    for (uint32_t i = 0; i < WEIGHT_PIECES; i++) {
-        const uint32_t in_block = i * LINEAR_PREFILL_WARPS + warp;
-        const uint32_t group = blockIdx.y * (BLOCK_ROWS / TILE_ROWS) + in_block;
+    for (uint32_t i = 0; i < Stage<ROWS>::WEIGHT_PIECES; i++) {
+        const uint32_t in_block = i * Stage<ROWS>::WARPS + warp;
+        const uint32_t group = blockIdx.y * (ROWS / TILE_ROWS) + in_block;
         const bool exists = group < p.n_groups();
         const uint4* from = p.packed + (exists ? (uint64_t(group) * p.n_tiles + step) * WARP + lane : 0);
         copy(i, stage.weight(in_block * TILE_ROWS + lane / TILE_OCTETS, lane % TILE_OCTETS), from, exists);
@@ -50,13 +50,14 @@ __device__ __forceinline__ void each_weight(Stage& stage, const Product& p, uint
 }
 
 // The same for the tokens.
-template <typename Copy>
-__device__ __forceinline__ void each_token(Stage& stage, const Product& p, uint32_t step, Copy copy) {
+template <uint32_t ROWS, typename Copy>
+__device__ __forceinline__ void each_token(Stage<ROWS>& stage, const Product& p, uint32_t step, Copy copy) {
+    constexpr uint32_t PIECES = Stage<ROWS>::TOKEN_PIECES;
     const uint32_t n_octets = p.n_octets();
 #pragma unroll
-    for (uint32_t i = 0; i < TOKEN_PIECES; i++) {
-        const uint32_t half = i / (TOKEN_PIECES / 2);
-        const uint32_t place = i % (TOKEN_PIECES / 2) * LINEAR_PREFILL_THREADS + threadIdx.x;
+    for (uint32_t i = 0; i < PIECES; i++) {
+        const uint32_t half = i / (PIECES / 2);
+        const uint32_t place = i % (PIECES / 2) * Stage<ROWS>::THREADS + threadIdx.x;
         const uint32_t in_block = place / TILE_OCTETS, octet = place % TILE_OCTETS;
         const uint32_t t = blockIdx.x * BLOCK_TOKENS + in_block;
         const bool exists = t < p.n_tokens;
@@ -70,7 +71,8 @@ __device__ __forceinline__ void each_token(Stage& stage, const Product& p, uint3
 typedef float Sums[2][4][4];
 
 // slice += the warp's part of a step's product.
-__device__ __forceinline__ void multiply_step(Sums& slice, Stage& stage) {
+template <uint32_t ROWS>
+__device__ __forceinline__ void multiply_step(Sums& slice, Stage<ROWS>& stage) {
     const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const uint32_t first_row = warp / 2 * 32, first_token = warp % 2 * 32;
 #pragma unroll
@@ -110,10 +112,12 @@ __device__ __forceinline__ void end_slice(Sums& sums, Sums& slice) {
     }
 }
 
-extern __shared__ Stage stages[];
+extern __shared__ uint4 shared_stages[];
 
 // Walks along K. The weights of the first steps are asked for before the kernel waits for its input.
+template <uint32_t ROWS>
 __device__ __forceinline__ void multiply(Sums& sums, const Product& p) {
+    Stage<ROWS>* stages = reinterpret_cast<Stage<ROWS>*>(shared_stages);
     let_next_start();
     Sums slice = {};
 #if __CUDA_ARCH__ >= 800
@@ -142,7 +146,7 @@ __device__ __forceinline__ void multiply(Sums& sums, const Product& p) {
     cp_async_wait<0>();  // of empty groups
 #else
     constexpr uint32_t STAGES = STAGES_SM75;
-    uint4 weights[WEIGHT_PIECES], tokens[TOKEN_PIECES];
+    uint4 weights[Stage<ROWS>::WEIGHT_PIECES], tokens[Stage<ROWS>::TOKEN_PIECES];
     const auto load = [&](uint32_t step) {
         each_weight(stages[0], p, step, [&](uint32_t i, uint4*, const uint4* from, bool exists) {
             weights[i] = exists ? *from : make_uint4(0, 0, 0, 0);
@@ -151,7 +155,7 @@ __device__ __forceinline__ void multiply(Sums& sums, const Product& p) {
             tokens[i] = exists ? *from : make_uint4(0, 0, 0, 0);
         });
     };
-    const auto store = [&](Stage& stage) {
+    const auto store = [&](Stage<ROWS>& stage) {
         each_weight(stage, p, 0, [&](uint32_t i, uint4* to, const uint4*, bool) { *to = weights[i]; });
         each_token(stage, p, 0, [&](uint32_t i, uint4* to, const uint4*, bool) { *to = tokens[i]; });
     };
@@ -169,14 +173,14 @@ __device__ __forceinline__ void multiply(Sums& sums, const Product& p) {
     end_slice(sums, slice);  // empty, where the last step ended one
 }
 
-template <typename Store>
+template <uint32_t ROWS, typename Store>
 __device__ __forceinline__ void linear(const Product& p, const Store& store) {
     Sums sums = {};
-    multiply(sums, p);
+    multiply<ROWS>(sums, p);
     const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
 #pragma unroll
     for (uint32_t i = 0; i < 2; i++) {
-        const uint32_t r = blockIdx.y * BLOCK_ROWS + warp / 2 * 32 + 16 * i + lane / 4 * 2;
+        const uint32_t r = blockIdx.y * ROWS + warp / 2 * 32 + 16 * i + lane / 4 * 2;
 #pragma unroll
         for (uint32_t j = 0; j < 4; j++) {
             const uint32_t t = blockIdx.x * BLOCK_TOKENS + warp % 2 * 32 + 8 * j + lane % 4 * 2;
@@ -186,4 +190,5 @@ __device__ __forceinline__ void linear(const Product& p, const Store& store) {
     }
 }
 
-LINEAR_PREFILL_KERNELS(, __launch_bounds__(LINEAR_PREFILL_THREADS, 1), linear)
+LINEAR_PREFILL_KERNELS(_64, __launch_bounds__(Stage<64>::THREADS, 1), linear<64>)
+LINEAR_PREFILL_KERNELS(_128, __launch_bounds__(Stage<128>::THREADS, 1), linear<128>)

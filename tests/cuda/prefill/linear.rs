@@ -71,10 +71,21 @@ fn cache_at(table: &[u32], n_head: usize, padded: usize, t: usize, head: usize) 
     ((table[t / PAGE_LEN] as usize * n_head + head) * PAGE_LEN + t % PAGE_LEN) * padded
 }
 
-/// All three products for `n_tokens` tokens, which fill pages in an order of their own.
+/// All products for `n_tokens` tokens, in blocks of each size that takes as many.
 fn check_products(rig: &mut Rig, n_tokens: usize) {
+    let small = check_products_on(rig, n_tokens, u32::MAX);
+    if n_tokens > 64 {
+        let large = check_products_on(rig, n_tokens, 1);
+        assert!(small == large, "T {n_tokens}: blocks of another size give other bits");
+    }
+}
+
+/// The same on so many multiprocessors; returns q, the residuals and the inner values.
+fn check_products_on(rig: &mut Rig, n_tokens: usize, n_sms: u32) -> (Vec<f32>, Vec<f32>, Vec<f32>, Vec<f64>) {
+    rig.gpu.n_sms = n_sms;
     let config = rig.weights.config.clone();
     let (c, f, head_dim) = (config.n_embd, config.n_inner, config.head_dim());
+    // Tokens fill pages in an order of their own.
     let table: Vec<u32> = (0..n_tokens.div_ceil(PAGE_LEN) as u32).rev().collect();
     rig.plan(&[(&vec![1; n_tokens], 0, &table)]);
     let what = |name, t, r| move || format!("{name}, T {n_tokens}, C {c}, token {t}, output {r}");
@@ -126,6 +137,7 @@ fn check_products(rig: &mut Rig, n_tokens: usize) {
             assert_close(inner[t * f + r], y, tolerance, what("c_fc", t, r));
         }
     }
+    (q, added, projected, inner)
 }
 
 /// Widths below, at and between whole tiles, an odd inner width, heads of odd and even widths.

@@ -122,3 +122,30 @@ fn the_order_of_warps_and_blocks_does_not_change_a_bit() {
         }
     }
 }
+
+/// Tokens that the model chooses go the way of decode, over the keys and values that prefill left: the same to rounding.
+#[test]
+fn prefill_then_decode_is_close_to_one_prefill() {
+    for arch in [75, 90] {
+        let emulator = Emulator::checked(arch);
+        let weights = model();
+        let n_vocab = weights.config.n_vocab;
+        let ids = Random(9).tokens(90);
+        let mut rig = rig(&weights);
+        let all = rig.all(&ids);
+        let seq = rig.cache.open();
+        assert!(rig.forward(&Batch::one(seq, &ids[..70], Rows::None)).is_empty());
+        let mut batch = Batch::new();
+        batch.push_as(Phase::Generated, seq, &ids[70..], Rows::All);
+        let decoded = rig.forward(&batch);
+        let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
+        let pairs = decoded.iter().zip(&all[70 * n_vocab..]);
+        let error = squares(&mut pairs.map(|(&a, &b)| f64::from(a) - f64::from(b)));
+        let size = squares(&mut all[70 * n_vocab..].iter().map(|&x| x.into()));
+        let relative = (error / size).sqrt();
+        println!("sm_{arch}: {relative:e}");
+        assert!(relative <= 1e-5, "sm_{arch}: {relative:e}");
+        drop(rig);
+        emulator.assert_clean();
+    }
+}

@@ -4,9 +4,9 @@ use super::{
     super::{
         driver::{Buffer, Gpu, Kernel, Module, Shape},
         images::constants::{
-            ATTENTION_STEP_BYTES, BLOCK_ROWS, BLOCK_TOKENS, EMBED_PREFILL_THREADS, LAYERNORM_ROWS,
-            LINEAR_PREFILL_THREADS, MAX_PREFILL, NARROW_ROWS, NARROW_TILE_BYTES, NARROW_WARPS, STAGE_BYTES,
-            STAGES_SM75, STAGES_SM80, SUM_TILES, TILE_K, TILE_THREADS, WARP,
+            ATTENTION_STEP_BYTES, BLOCK_TOKENS, EMBED_PREFILL_THREADS, LAYERNORM_ROWS, MAX_PREFILL,
+            NARROW_ROWS, NARROW_TILE_BYTES, NARROW_WARPS, STAGE_TOKENS, STAGES_SM75, STAGES_SM80, SUM_TILES,
+            TILE_K, TILE_THREADS, WARP,
         },
     },
     Activations, Dims, Kernels, Linear, Norm, Packed, Pages, Plan, Step, check, padded,
@@ -25,13 +25,13 @@ pub(super) struct PrefillKernels {
     embed: Kernel,
     gather: Kernel,
     layernorm: Kernel,
-    /// For many tokens.
-    wide: Products,
+    /// For many tokens: by [`WIDE_ROWS`].
+    wide: [Products; 2],
     /// For few: by [`NARROW_TOKENS`].
     narrow: [Products; 3],
     attention: Kernel,
-    /// Shared memory of a wide product's block, and of attention's.
-    wide_shared: u32,
+    /// Shared memory of the wide products' blocks, and of attention's.
+    wide_shared: [u32; 2],
     attention_shared: u32,
 }
 
@@ -42,6 +42,9 @@ struct Products {
     fc: Kernel,
     add: Kernel,
 }
+
+/// Outputs of a block of the wide products. The larger block reads less for each of its sums.
+const WIDE_ROWS: [u32; 2] = [64, 128];
 
 /// Tokens of a block of the narrow products.
 const NARROW_TOKENS: [u32; 3] = [8, 16, 32];
@@ -69,6 +72,8 @@ impl PrefillKernels {
                 }
             };
         }
+        let n_stages = if wide.image.arch >= 80 { STAGES_SM80 } else { STAGES_SM75 };
+        let wide_shared = WIDE_ROWS.map(|rows| n_stages * (2 * TILE_K * rows + STAGE_TOKENS));
         let narrow_shared =
             NARROW_TOKENS.map(|tokens| Narrow::of(max_inputs, tokens).shared.min(gpu.max_shared));
         let head_dim = HEAD_DIMS.into_iter().find(|&d| d >= dims.head_dim);
@@ -84,24 +89,19 @@ impl PrefillKernels {
             embed: embed.kernel("embed_prefill_f16", 0)?,
             gather: embed.kernel("gather_prefill_f32", 0)?,
             layernorm: layernorm.kernel("layernorm_prefill_f32", 0)?,
-            wide: products!(wide, "", wide_stages(&wide) * STAGE_BYTES),
+            wide: [products!(wide, "_64", wide_shared[0]), products!(wide, "_128", wide_shared[1])],
             narrow: [
                 products!(narrow, "_8", narrow_shared[0]),
                 products!(narrow, "_16", narrow_shared[1]),
                 products!(narrow, "_32", narrow_shared[2]),
             ],
             attention: attention.kernel(name, attention_shared)?,
-            wide_shared: wide_stages(&wide) * STAGE_BYTES,
+            wide_shared,
             attention_shared,
         };
         modules.extend([embed, layernorm, wide, narrow, attention]);
         Ok(kernels)
     }
-}
-
-/// Steps that a block of the wide products keeps in shared memory.
-fn wide_stages(module: &Module) -> u32 {
-    if module.image.arch >= 80 { STAGES_SM80 } else { STAGES_SM75 }
 }
 
 /// How a narrow product runs.
@@ -309,8 +309,10 @@ impl Prompt<'_> {
             Shape { grid, block, shared, overlaps: true }
         };
         if n_tokens > MAX_NARROW {
-            let block = [BLOCK_TOKENS, BLOCK_ROWS];
-            return (&kernels.wide, shape(block, LINEAR_PREFILL_THREADS, kernels.wide_shared));
+            let blocks = n_tokens.div_ceil(BLOCK_TOKENS) * n_rows.div_ceil(WIDE_ROWS[1]);
+            let i = usize::from(blocks >= self.gpu.n_sms);
+            let block = [BLOCK_TOKENS, WIDE_ROWS[i]];
+            return (&kernels.wide[i], shape(block, 2 * WIDE_ROWS[i], kernels.wide_shared[i]));
         }
         let of = |i: usize| Narrow::of(weight.n_cols as u32, NARROW_TOKENS[i]);
         let mut i = NARROW_TOKENS.iter().position(|&tokens| tokens >= n_tokens).unwrap_or(2);
