@@ -35,7 +35,7 @@ __device__ __forceinline__ Best better(Best a, Best b) {
     return best;
 }
 
-// The best of all threads, for all threads.
+// The best of all threads, for all threads. Between two calls is another barrier.
 __device__ __forceinline__ Best block_best(Shared& s, Best mine) {
 #pragma unroll
     for (uint32_t offset = WARP / 2; offset > 0; offset /= 2) {
@@ -49,7 +49,6 @@ __device__ __forceinline__ Best block_best(Shared& s, Best mine) {
     __syncthreads();  // every warp's best is there
     Best best = s.warp_best[0];
     for (uint32_t i = 1; i < SAMPLE_WARPS; i++) best = better(best, s.warp_best[i]);
-    __syncthreads();  // they are read before they are written again
     return best;
 }
 
@@ -95,7 +94,8 @@ __device__ __forceinline__ Sum sum_bins(Shared& s) {
     return sum;
 }
 
-// The bin at which the running sum exceeds `target`, which becomes what is left of it in that bin.
+// The bin at which the running sum exceeds `target`, which becomes what is left of it in that bin. `sum_bins`, which comes
+// before each call, has the barriers that keep two of them apart.
 __device__ __forceinline__ uint32_t find_bin(Shared& s, const Sum& sum, uint64_t& target) {
     if (target >= sum.before && target - sum.before < sum.mine) {
         const uint64_t rest = target - sum.before, first = s.bins[2 * threadIdx.x];
@@ -104,9 +104,7 @@ __device__ __forceinline__ uint32_t find_bin(Shared& s, const Sum& sum, uint64_t
     }
     __syncthreads();  // the one thread that found it has written
     target -= s.found_before;
-    const uint32_t found = s.found;
-    __syncthreads();  // it is read before the next search
-    return found;
+    return s.found;
 }
 static_assert(SAMPLE_BINS == 2 * SAMPLE_THREADS, "a thread has two bins");
 

@@ -113,21 +113,26 @@ impl Text {
     fn new(random: &mut Random, cache: &mut KvCache, n_vocab: usize) -> Self {
         let n_choices = n_vocab - random.one_of(&[0, 0, n_vocab / 3]);
         let params = random.params(n_choices);
+        // Tokens beyond those that can be chosen too.
         let n_prompt = 1 + random.below(20);
+        let tokens = random.tokens(n_prompt, n_vocab);
         let n_suppressed = random.one_of(&[0, 2, 1000]);
         let suppressed = random.tokens(n_suppressed.min(3), n_vocab);
+        Self::of(cache.open(), tokens, params, n_choices, (suppressed, n_suppressed))
+    }
+
+    fn of(
+        seq: SeqId,
+        tokens: Vec<u32>,
+        params: SamplingParams,
+        n_choices: usize,
+        (suppressed, n_suppressed): (Vec<u32>, usize),
+    ) -> Self {
+        let n_prompt = tokens.len();
         let draw = Draw::new(params.clone(), n_choices, n_prompt).unwrap();
-        Self {
-            seq: cache.open(),
-            // Tokens beyond those that can be chosen too.
-            tokens: random.tokens(n_prompt, n_vocab),
-            n_prompt,
-            n_choices,
-            draw: Arc::new(draw.suppress(suppressed.clone(), n_suppressed)),
-            sampler: Sampler::new(params, n_choices).unwrap(),
-            suppressed,
-            n_suppressed,
-        }
+        let draw = Arc::new(draw.suppress(suppressed.clone(), n_suppressed));
+        let sampler = Sampler::new(params, n_choices).unwrap();
+        Self { seq, tokens, n_prompt, n_choices, draw, sampler, suppressed, n_suppressed }
     }
 
     fn expected(&mut self, logits: &[f32]) -> Result<u32, String> {
@@ -258,6 +263,40 @@ fn no_schedule_changes_a_token() {
             r#"{{"arch": {arch}, "check": true, "quiet": true, "seed": {seed}, "weak": {seed}}}"#
         ));
         compare(2000, 3, 77);
+        emulator.assert_clean();
+    }
+}
+
+/// Weights that are min-p to the last bit as the sampler computes them, and less where a product and a sum fuse. Found by search.
+#[test]
+fn weights_have_the_samplers_bits() {
+    let cases = [
+        (0xbe2d60c1, 0x3ee9374c, 0x3f308693),
+        (0xbe2b45b9, 0x3ea32c80, 0x3f177752),
+        (0xc00c03f6, 0x3fb05880, 0x3e513ebb),
+        (0xbe8ea455, 0x3f022100, 0x3f13fbad),
+        (0xbf8c932b, 0x3f2d3500, 0x3e4a002f),
+        (0xbf2b45b9, 0x3fa32c80, 0x3f177752),
+    ];
+    for arch in [75, 90] {
+        let emulator = Emulator::checked(arch);
+        let mut rig = Rig::new(2);
+        for (logit, temperature, min_p) in cases {
+            let mut cache = KvCache::new(COLUMNS, 64, 2);
+            let mut texts: Vec<Text> = (0..COLUMNS as u64)
+                .map(|seed| {
+                    let (temperature, min_p) = (f32::from_bits(temperature), f32::from_bits(min_p));
+                    let params = SamplingParams { temperature, min_p, seed, ..SamplingParams::default() };
+                    Text::of(cache.open(), vec![0], params, 2, (Vec::new(), 0))
+                })
+                .collect();
+            let row = [0.0, f32::from_bits(logit)];
+            let found = rig.draw(&texts, &row.repeat(COLUMNS));
+            let expected: Vec<_> = texts.iter_mut().map(|text| text.expected(&row)).collect();
+            assert_eq!(found, expected);
+            assert!(expected.contains(&Ok(1)), "min-p keeps both tokens");
+        }
+        drop(rig);
         emulator.assert_clean();
     }
 }
