@@ -78,11 +78,19 @@ impl Random {
         let mut ids = self.tokens(n_biased, n_vocab);
         ids.sort_unstable();
         ids.dedup();
-        SamplingParams {
+        let plain = SamplingParams {
             temperature: self.one_of(&[0.0, 0.7, 1.0, 1.0, 1.3, 1e-45, 3e38, 0.01]),
             top_k: self.one_of(&[0, 0, 1, 2, 40, n_vocab / 2, n_vocab, usize::MAX]),
             top_p: self.one_of(&[1.0, 1.0, 0.9, 0.5, 1e-9, 0.999_999_94]),
             min_p: self.one_of(&[0.0, 0.0, 0.05, 1.0, 1e-20]),
+            seed: self.next(),
+            choice: self.below(3) as u32,
+            ..SamplingParams::default()
+        };
+        if self.below(2) == 0 {
+            return plain;
+        }
+        SamplingParams {
             repetition_penalty: self.one_of(&[1.0, 1.0, 1.3, 0.7, 1e-30]),
             presence_penalty: self.one_of(&[0.0, 0.0, 0.5, -2.0]),
             frequency_penalty: self.one_of(&[0.0, 0.0, 0.1, -1.3]),
@@ -90,9 +98,7 @@ impl Random {
                 .into_iter()
                 .map(|id| (id, self.one_of(&[0.0, 100.0, -100.0, 1.1, -3e38])))
                 .collect(),
-            seed: self.next(),
-            choice: self.below(3) as u32,
-            ..SamplingParams::default()
+            ..plain
         }
     }
 }
