@@ -70,7 +70,7 @@ __device__ __forceinline__ void multiply(float (&sums)[PARTS][4], const Product&
             *tile.piece(g * TILE_ROWS + lane / TILE_OCTETS, lane % TILE_OCTETS) = w.piece[i][g];
         }
         __syncwarp();  // all lanes' parts of this step's are there
-#pragma unroll
+#pragma unroll(PARTS == 4 ? 2 : 4)  // where registers are short, fewer loads at a time
         for (uint32_t k = 0; k < TILE_OCTETS; k += 2) {
             uint32_t a[4];
             ldmatrix_x4(a, tile.piece(lane % 16, k + lane / 16));

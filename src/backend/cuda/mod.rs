@@ -1,8 +1,8 @@
 //! CUDA: hand-written kernels on an NVIDIA GPU, or on the emulator in its place.
 //!
 //! [`CudaBackend`]'s forward pass is GPT-2 in model order, over the launchers of [`kernels`]. Weights are packed on the device
-//! ([`model`]), keys and values live there in pages, and a decode step is one recorded graph. Only [`driver`], `staging`, `probe`
-//! and the launchers are unsafe. Tested in `tests/cuda/`, on the emulator.
+//! ([`model`]), keys and values live there in pages, prompts run on tensor cores (`prefill`), and a decode step is one recorded
+//! graph. Only [`driver`], `staging`, `probe` and the launchers are unsafe. Tested in `tests/cuda/`, on the emulator.
 //!
 //! - [`probe`]: whether there is a device, and why not.
 //! - [`driver`]: the driver API, as far as it is used here.

@@ -153,8 +153,10 @@ fn products_match_their_twin() {
             drop(rig);
             emulator.assert_clean();
         }
-        // Three slices; then fourteen, of which each warp of the narrow product has two.
-        for (n_head, head_dim, n_inner, tokens) in [(12, 64, 200, [9, 65]), (2, 32, 3530, [17, 70])] {
+        // Three slices; fourteen, of which each warp of the narrow product has two; as many as there are.
+        for (n_head, head_dim, n_inner, tokens) in
+            [(12, 64, 200, [9, 65]), (2, 32, 3530, [17, 70]), (1, 16, 8192, [20, 2])]
+        {
             let mut rig = Rig::new(n_head, head_dim, n_inner, "relu", 3);
             for n_tokens in tokens {
                 check_products(&mut rig, n_tokens);
