@@ -162,6 +162,7 @@ impl<'a> Logits<'a> {
 
     /// The token that the backend drew from row `row`, where [`Batch::draw`] asked it to; waits for the device. None where it
     /// cannot: the caller draws from [`row`](Self::row) then, and gets the same.
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
     pub fn token(&self, row: usize) -> Result<Option<u32>> {
         match self.rows {
             LogitRows::Host { .. } => Ok(None),

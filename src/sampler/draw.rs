@@ -6,12 +6,11 @@ use super::{SamplingError, SamplingParams};
 /// [`Sampler`](super::Sampler) draws. It belongs to one text, which only grows.
 #[derive(Clone, Debug)]
 pub struct Draw {
-    pub(crate) params: SamplingParams,
-    pub(crate) n_choices: usize,
-    pub(crate) n_prompt: usize,
-    pub(crate) suppressed: Vec<u32>,
-    /// Position from which on no token is suppressed.
-    pub(crate) suppressed_until: usize,
+    params: SamplingParams,
+    n_choices: usize,
+    n_prompt: usize,
+    suppressed: Vec<u32>,
+    suppressed_until: usize,
     has_simple_bias: bool,
 }
 
@@ -34,15 +33,40 @@ impl Draw {
         self
     }
 
-    /// Whether a token's score depends on its own logit, bias and count alone, and its chance on the order of scores: what the
-    /// device can do. Several biases of one token are rounded one after another, which it cannot.
-    pub(crate) fn is_simple(&self) -> bool {
+    /// How tokens are chosen; every value is in range.
+    pub fn params(&self) -> &SamplingParams {
+        &self.params
+    }
+
+    /// Tokens below this one can be chosen.
+    pub fn n_choices(&self) -> usize {
+        self.n_choices
+    }
+
+    /// Tokens of the prompt.
+    pub fn n_prompt(&self) -> usize {
+        self.n_prompt
+    }
+
+    /// Tokens that are not chosen before position [`suppressed_until`](Self::suppressed_until).
+    pub fn suppressed(&self) -> &[u32] {
+        &self.suppressed
+    }
+
+    /// The position from which on no token is suppressed.
+    pub fn suppressed_until(&self) -> usize {
+        self.suppressed_until
+    }
+
+    /// Whether a token's score depends on its own logit, bias and count alone, and its chance on the scores' order and sums: what a
+    /// device can do by itself. Several biases of one token are rounded one after another, which it cannot.
+    pub fn is_simple(&self) -> bool {
         let p = &self.params;
         p.typical_p == 1.0 && p.no_repeat_ngram_size == 0 && p.banned.is_empty() && self.has_simple_bias
     }
 
     /// Whether tokens are suppressed at `position`.
-    pub(crate) fn suppresses(&self, position: usize) -> bool {
+    pub fn suppresses(&self, position: usize) -> bool {
         position < self.suppressed_until && !self.suppressed.is_empty()
     }
 }

@@ -42,11 +42,11 @@ impl Record {
     fn new(draw: &Draw, table: Option<usize>) -> Self {
         /// A weight of e^-31.75 is less than half a unit of mass.
         const DEPTH: f64 = 31.75;
-        let p = &draw.params;
+        let p = draw.params();
         let temperature = f64::from(p.temperature);
         let mode = match () {
             () if p.temperature == 0.0 => c::DRAW_GREEDY,
-            () if p.top_k > 0 && p.top_k < draw.n_choices => c::DRAW_TOP_K,
+            () if p.top_k > 0 && p.top_k < draw.n_choices() => c::DRAW_TOP_K,
             () if p.top_p < 1.0 => c::DRAW_TOP_P,
             () => c::DRAW_ALL,
         };
@@ -62,10 +62,10 @@ impl Record {
             seed: p.seed,
             choice: p.choice,
             mode,
-            n_choices: draw.n_choices as u32,
-            top_k: p.top_k.min(draw.n_choices) as u32,
+            n_choices: draw.n_choices() as u32,
+            top_k: p.top_k.min(draw.n_choices()) as u32,
             table: table.map_or(c::NO_COLUMN, |t| t as u32),
-            suppressed_until: draw.suppressed_until.min(u32::MAX as usize) as u32,
+            suppressed_until: draw.suppressed_until().min(u32::MAX as usize) as u32,
         }
     }
 }
@@ -186,10 +186,10 @@ impl Draws {
         draw: &Arc<Draw>,
         (seq, tokens): (SeqId, &[u32]),
     ) -> Result<()> {
-        if row >= ROWS || !draw.is_simple() || draw.n_choices > self.n_vocab {
+        if row >= ROWS || !draw.is_simple() || draw.n_choices() > self.n_vocab {
             return Ok(());
         }
-        let needs_table = !draw.params.leaves_logits_alone() || draw.suppresses(tokens.len());
+        let needs_table = !draw.params().leaves_logits_alone() || draw.suppresses(tokens.len());
         let table = match needs_table {
             true => Some(self.table(gpu, counts, draw, seq, tokens)?),
             false => None,
@@ -311,8 +311,8 @@ impl Draws {
 /// Pairs of bias and marks, as `Scores` of kernels/sample.cu reads them, for what follows `tokens`.
 fn fill_table(words: &mut Vec<u32>, draw: &Draw, tokens: &[u32]) {
     words.clear();
-    words.resize(2 * draw.n_choices, 0);
-    for &(id, bias) in &draw.params.logit_bias {
+    words.resize(2 * draw.n_choices(), 0);
+    for &(id, bias) in &draw.params().logit_bias {
         words[2 * id as usize] = bias.to_bits();
     }
     let mut mark = |id: u32, change: &dyn Fn(u32) -> u32| {
@@ -321,9 +321,9 @@ fn fill_table(words: &mut Vec<u32>, draw: &Draw, tokens: &[u32]) {
         }
     };
     for (i, &id) in tokens.iter().enumerate() {
-        mark(id, &|marks| (marks | c::MARK_SEEN) + u32::from(i >= draw.n_prompt));
+        mark(id, &|marks| (marks | c::MARK_SEEN) + u32::from(i >= draw.n_prompt()));
     }
-    for &id in &draw.suppressed {
+    for &id in draw.suppressed() {
         mark(id, &|marks| marks | c::MARK_SUPPRESSED);
     }
 }
