@@ -14,7 +14,8 @@
 //         pages up to its last token's, and rescales its sums whenever a row's maximum grows. A page's floats wait in registers
 //         until there is room for them in shared memory.
 // Order   pages ascend from position 0; within one, sums of an instruction each, from zero; pages add up in order. What follows a
-//         token's position adds zeros, which change nothing: so neither the other tokens nor the cut into tiles matter.
+//         token's position adds zeros, which change nothing, not even the exponent to which tensor cores align the terms of a sum
+//         (as far as published models of them go): so neither the other tokens nor the cut into tiles matter.
 // Launch  grid (tiles, H), block 32 * TILE_WARPS, shared ATTENTION_STEP_BYTES for each 16 of the number in the
 //         name, which is at least D
 // Bytes   a tile: reads 8*padded D a position and head, and 4*C a token, writes 4*C a token

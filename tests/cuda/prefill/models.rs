@@ -34,6 +34,25 @@ fn a_prompt_in_chunks_is_the_whole_prompt() {
     }
 }
 
+/// Where tensor cores truncate, a masked key's weight of zero must not count for the exponent that a sum is aligned to: the published
+/// models of them agree that it does not.
+#[test]
+fn a_prompt_in_chunks_is_the_whole_prompt_when_sums_are_truncated() {
+    let weights = model();
+    let ids = Random(5).tokens(110);
+    let emulator = Emulator::checked(80);
+    for arch in [75, 80, 90] {
+        emulator.reset(&format!(r#"{{"arch": {arch}, "jitter": 4, "check": true, "quiet": true}}"#));
+        let mut rig = rig(&weights);
+        let whole = rig.all(&ids);
+        for len in [7, 33] {
+            assert_same(&rig.chunked(&ids, len), &whole, &format!("sm_{arch}, {len} tokens a call"));
+        }
+        drop(rig);
+        emulator.assert_clean();
+    }
+}
+
 /// Passes are of 512 tokens: a batch is cut within a sequence, and between others.
 #[test]
 fn a_batch_of_more_tokens_than_a_pass_is_each_sequence_alone() {
