@@ -33,9 +33,18 @@ __device__ __forceinline__ void load_octet(float (&f)[OCTET], const float* row, 
 
 // This lane's score: that of key `lane` of the warp's page, -inf from n_keys on. Every lane of a group sums its octets, one
 // chain each, and the group meets in a butterfly.
-__device__ __forceinline__ float page_scores(const float* q, const float* keys, uint32_t n_keys, uint32_t padded_dim,
-                                             float scale) {
+__device__ __forceinline__ float page_scores(const float* query, const float* keys, uint32_t n_keys, uint32_t head_dim,
+                                             uint32_t padded_dim, float scale) {
     const uint32_t lane = threadIdx.x % WARP, n_octets = padded_dim / OCTET;
+    float q[MAX_OCTETS][OCTET];
+#pragma unroll
+    for (uint32_t i = 0; i < MAX_OCTETS; i++) {
+#pragma unroll
+        for (uint32_t j = 0; j < OCTET; j++) {
+            const uint32_t d = (i * GROUP + lane % GROUP) * OCTET + j;
+            q[i][j] = d < head_dim ? query[d] : 0.0f;
+        }
+    }
     float score = -INFINITY;
 #pragma unroll 2
     for (uint32_t first = 0; first < PAGE_LEN; first += GROUPS) {
@@ -49,7 +58,7 @@ __device__ __forceinline__ float page_scores(const float* q, const float* keys, 
                 float k[OCTET];
                 load_octet(k, keys + key * padded_dim, octet);
 #pragma unroll
-                for (uint32_t j = 0; j < OCTET; j++) sum = fmaf(q[octet * OCTET + j], k[j], sum);
+                for (uint32_t j = 0; j < OCTET; j++) sum = fmaf(q[i][j], k[j], sum);
             }
         }
 #pragma unroll
@@ -88,18 +97,20 @@ __device__ __forceinline__ void page_mix(float* out, float weight, const float* 
                 sums[j] += __shfl_xor_sync(ALL_LANES, sums[j], offset);
             }
         }
-        if (lane < GROUP && octet < n_octets) {
+        // Each group writes two columns of every octet, at once: neighbouring lanes to neighbouring banks.
+        float2 mine = make_float2(sums[0], sums[1]);
 #pragma unroll
-            for (uint32_t j = 0; j < OCTET; j++) out[octet * OCTET + j] = sums[j];
+        for (uint32_t group = 1; group < GROUPS; group++) {
+            if (lane / GROUP == group) mine = make_float2(sums[2 * group], sums[2 * group + 1]);
         }
+        if (octet < n_octets) reinterpret_cast<float2*>(out + octet * OCTET)[lane / GROUP] = mine;
     }
 }
 
 extern "C" __global__ void __launch_bounds__(WARP * CHUNK_PAGES)
 attention_decode_f32(float* chunk_out, float2* chunk_stats, const float* q, const float* keys, const float* values,
                      const uint32_t* step, uint32_t n_pages, uint32_t head_dim, uint32_t max_chunks, float scale) {
-    __shared__ float query[MAX_HEAD_DIM];
-    __shared__ float page_out[CHUNK_PAGES][MAX_HEAD_DIM];
+    __shared__ __align__(8) float page_out[CHUNK_PAGES][MAX_HEAD_DIM];
     __shared__ float2 page_stats[CHUNK_PAGES];
     let_next_start();
     wait_for_previous();
@@ -107,18 +118,14 @@ attention_decode_f32(float* chunk_out, float2* chunk_stats, const float* q, cons
     const uint32_t position = step_position(step, column);
     if (position == NO_COLUMN || chunk * CHUNK_LEN > position) return;  // the whole block
     const uint32_t padded_dim = (head_dim + OCTET - 1) / OCTET * OCTET;
-    for (uint32_t d = threadIdx.x; d < padded_dim; d += blockDim.x) {
-        query[d] = d < head_dim ? q[(uint64_t(column) * n_head + head) * head_dim + d] : 0.0f;
-    }
-    __syncthreads();  // the query is there before any warp multiplies it
-
     const uint32_t warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     const uint32_t page_number = chunk * CHUNK_PAGES + warp;
     if (page_number * PAGE_LEN <= position) {
         const uint32_t n_keys = min(PAGE_LEN, position + 1 - page_number * PAGE_LEN);
         const uint32_t page = step[STEP_PAGES + column * n_pages + page_number];
         const uint64_t at = cache_row(page, head, n_head, 0) * padded_dim;
-        const float score = page_scores(query, keys + at, n_keys, padded_dim, scale);
+        const float* query = q + (uint64_t(column) * n_head + head) * head_dim;
+        const float score = page_scores(query, keys + at, n_keys, head_dim, padded_dim, scale);
         const float max = warp_max(score);
         const float weight = exp2f(score - max);
         const float sum = warp_sum(weight);

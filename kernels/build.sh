@@ -36,7 +36,8 @@ for name in "${@%.cu}"; do
     for arch in $(archs "$name"); do
         ptx=ptx/$name.sm_$arch.ptx
         "$NVCC" -ptx -arch="compute_$arch" -lineinfo -std=c++17 -O3 "$name.cu" -o "$ptx"
-        sed -i -e 's/^\.version .*/.version 8.0/' -e "s|\"$PWD/|\"|" -e 's|"[^"]*/include/|"cuda/|' -e '/^\/\/ Cuda compilation/d' "$ptx"
+        # The pragma is a hint of PTX 8.3.
+        sed -i -e 's/^\.version .*/.version 8.0/' -e '/\.pragma "used_bytes_mask/d' -e "s|\"$PWD/|\"|" -e 's|"[^"]*/include/|"cuda/|' -e '/^\/\/ Cuda compilation/d' "$ptx"
         echo "// cksum of $(sources "$name"): $(cat $(sources "$name") | cksum | cut -d' ' -f1)" >> "$ptx"
         if [ -n "${PTXAS:-}" ]; then
             "$PTXAS" -arch="sm_$arch" "$ptx" -o /dev/null

@@ -28,11 +28,17 @@ __device__ __forceinline__ uint64_t packed_index(uint32_t row, uint32_t octet, u
 
 // ---- Activations of a decode step ---------------------------------------------------------------------------------
 //
-// A vector x [K] that goes into a product is kept as two planes of floats, [2][octets][4]: the first and the second half
-// of each octet. Eight lanes that read neighbouring octets then touch neighbouring 16 bytes, in each of two loads.
+// A vector x [K] that goes into a product is kept as two planes of floats, [2][octets + PLANE_GAP][4]: the first and the second
+// half of each octet. Eight lanes that read neighbouring octets then touch neighbouring 16 bytes, in each of two loads; and
+// since octets are whole tiles, the gap puts the planes into different halves of the banks, for 32 lanes that write in order.
+constexpr uint32_t PLANE_GAP = 4;
+
 __device__ __forceinline__ uint32_t plane_index(uint32_t k, uint32_t n_octets) {
-    return ((k % OCTET) / 4 * n_octets + k / OCTET) * 4 + k % 4;
+    return ((k % OCTET) / 4 * (n_octets + PLANE_GAP) + k / OCTET) * 4 + k % 4;
 }
+
+// Floats of a column's planes.
+__device__ __forceinline__ uint32_t planes_len(uint32_t n_octets) { return 2 * 4 * (n_octets + PLANE_GAP); }
 
 // ---- The step -----------------------------------------------------------------------------------------------------
 //

@@ -51,7 +51,7 @@ struct Pieces {
     }
 };
 
-// sums[t] += this lane's columns of its row times x[t], whose planes start at x + t * 2 * 4 * n_octets.
+// sums[t] += this lane's columns of its row times x[t], whose planes start at x + t * planes_len.
 template <uint32_t COLUMNS>
 __device__ __forceinline__ void multiply(float (&sums)[COLUMNS], const Pieces& w, const Place& at, const float* x,
                                          uint32_t n_octets) {
@@ -63,8 +63,8 @@ __device__ __forceinline__ void multiply(float (&sums)[COLUMNS], const Pieces& w
             const uint32_t octet = (at.first_tile + i) * TILE_OCTETS + at.lane % TILE_OCTETS;
 #pragma unroll
             for (uint32_t t = 0; t < COLUMNS; t++) {
-                const float4* planes = reinterpret_cast<const float4*>(x) + t * 2 * n_octets;
-                const float4 a = planes[octet], b = planes[n_octets + octet];
+                const float4* planes = reinterpret_cast<const float4*>(x + t * planes_len(n_octets));
+                const float4 a = planes[octet], b = planes[n_octets + PLANE_GAP + octet];
                 sums[t] = fmaf(f[0], a.x, sums[t]);
                 sums[t] = fmaf(f[1], a.y, sums[t]);
                 sums[t] = fmaf(f[2], a.z, sums[t]);
@@ -108,18 +108,19 @@ __device__ __forceinline__ void linear(const Matrix& w, float* parts, Fill fill,
                 if (t == at.lane % TILE_OCTETS && r < w.n_rows) store(t, r, sums[t]);
             }
         } else {
-            // parts [groups_per_block][COLUMNS][TILE_ROWS][n_slices]
+            // parts [n_slices][groups_per_block][COLUMNS][TILE_ROWS]
+            const uint32_t n_items = at.groups_per_block * COLUMNS * TILE_ROWS;
             if (at.lane % TILE_OCTETS == 0) {
 #pragma unroll
                 for (uint32_t t = 0; t < COLUMNS; t++) {
                     const uint32_t item = (at.group * COLUMNS + t) * TILE_ROWS + at.lane / TILE_OCTETS;
-                    parts[item * w.n_slices + at.slice] = sums[t];
+                    parts[at.slice * n_items + item] = sums[t];
                 }
             }
             __syncthreads();  // every slice's sums are there before they are added up
-            for (uint32_t item = threadIdx.x; item < at.groups_per_block * COLUMNS * TILE_ROWS; item += blockDim.x) {
-                float y = parts[item * w.n_slices];
-                for (uint32_t s = 1; s < w.n_slices; s++) y += parts[item * w.n_slices + s];
+            for (uint32_t item = threadIdx.x; item < n_items; item += blockDim.x) {
+                float y = parts[item];
+                for (uint32_t s = 1; s < w.n_slices; s++) y += parts[s * n_items + item];
                 const uint32_t r = (first + item / (COLUMNS * TILE_ROWS)) * TILE_ROWS + item % TILE_ROWS;
                 if (r < w.n_rows) store(item / TILE_ROWS % COLUMNS, r, y);
             }
@@ -141,7 +142,7 @@ __device__ __forceinline__ const float* fill_normed(const float* residual, const
     float* planes = reinterpret_cast<float*>(shared_planes);
     const uint32_t lane = threadIdx.x % WARP;
     for (uint32_t t = threadIdx.x / WARP; t < COLUMNS; t += blockDim.x / WARP) {
-        float* y = planes + t * n_octets * OCTET;
+        float* y = planes + t * planes_len(n_octets);
         for (uint32_t c = n_embd + lane; c < n_octets * OCTET; c += WARP) y[plane_index(c, n_octets)] = 0.0f;
         if (step_position(step, t) == NO_COLUMN) {
             for (uint32_t c = lane; c < n_embd; c += WARP) y[plane_index(c, n_octets)] = 0.0f;
@@ -195,7 +196,7 @@ __device__ __forceinline__ const float* fill_merged(const float* chunk_out, cons
             }
             y /= sum;
         }
-        planes[t * n_octets * OCTET + plane_index(c, n_octets)] = y;
+        planes[t * planes_len(n_octets) + plane_index(c, n_octets)] = y;
     }
     __syncthreads();  // all columns are there before any warp multiplies
     return planes;
@@ -203,7 +204,7 @@ __device__ __forceinline__ const float* fill_merged(const float* chunk_out, cons
 
 // The sums of slices, behind the planes.
 __device__ __forceinline__ float* parts_after(uint32_t n_columns, uint32_t n_octets) {
-    return reinterpret_cast<float*>(shared_planes + n_columns * 2 * n_octets);
+    return reinterpret_cast<float*>(shared_planes) + (n_columns == 0 ? 0 : n_columns * planes_len(n_octets));
 }
 
 // linear_decode_qkv_f16: q, and the cache's new keys and values, from ln_1 and c_attn
@@ -214,7 +215,7 @@ __device__ __forceinline__ float* parts_after(uint32_t n_columns, uint32_t n_oct
 //   gain, shift   ln_1, [C] f32; eps from config.json
 //   packed, bias  c_attn: [3C, C] f16, packed, and [3C] f32
 //
-// Launch  block 32 * n_slices * groups; shared: COLUMNS * 32 * octets bytes, plus 4 * 4 * COLUMNS * n_slices * groups
+// Launch  block 32 * n_slices * groups; shared: COLUMNS * planes_len floats, plus 4 * 4 * COLUMNS * n_slices * groups
 // Bytes   reads 2*3C*C and 4*C a column a block, writes 4*3C a column
 // Exact   no: the order of sums above (tolerance: tests/cuda_kernels)
 template <uint32_t COLUMNS>
@@ -284,7 +285,7 @@ __device__ __forceinline__ void fc(float* inner, const float* residual, const fl
     };
     linear<COLUMNS>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float y) {
         if (step_position(step, t) == NO_COLUMN) return;
-        inner[uint64_t(t) * inner_octets * OCTET + plane_index(r, inner_octets)] = activate(y + bias[r], activation);
+        inner[uint64_t(t) * planes_len(inner_octets) + plane_index(r, inner_octets)] = activate(y + bias[r], activation);
     });
 }
 

@@ -339,3 +339,26 @@ fn attributes_of_a_kernel() {
         );
     }
 }
+
+#[test]
+fn launches_overlap_only_where_nobody_waited_between() {
+    use CUlaunchAttributeID::*;
+    let _turn = fresh("{}");
+    for waits in [false, true] {
+        reset(r#"{"check": true, "quiet": true}"#);
+        context();
+        let (add, x) = (kernel(load(KERNELS), "add"), device(&[0; 64]));
+        let a = [x, 1, 64];
+        ok(with_attribute(add, 2, CU_LAUNCH_ATTRIBUTE_PRIORITY, |v| v.priority = 0, &a));
+        if waits {
+            // SAFETY: the default stream is there.
+            ok(unsafe { sys::cuStreamSynchronize(DEFAULT) });
+        }
+        let overlaps = |v: &mut sys::CUlaunchAttributeValue| v.programmaticStreamSerializationAllowed = 1;
+        ok(with_attribute(add, 2, CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, overlaps, &a));
+        // SAFETY: as above.
+        let code = unsafe { sys::cuStreamSynchronize(DEFAULT) };
+        assert_eq!(code == sys::CUresult::CUDA_SUCCESS, waits, "{code:?}");
+        assert_eq!(findings().contains("missing griddepcontrol.wait"), !waits);
+    }
+}

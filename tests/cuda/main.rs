@@ -1,6 +1,8 @@
 //! The CUDA backend on the emulator: its kernels are the PTX that ships, run through the driver calls that ship.
 
+mod counters;
 mod emulator;
+mod faults;
 mod generations;
 #[path = "../parity/golden.rs"]
 #[allow(dead_code)]
@@ -8,8 +10,11 @@ mod golden;
 mod images;
 mod invariance;
 mod models;
+mod mutations;
 mod prefill;
 #[path = "../invariance/rig.rs"]
 #[allow(dead_code)]
 mod rig;
 mod sampling;
+mod step_rig;
+mod twins;

@@ -92,7 +92,12 @@ pub const EMPTY: u32 = 0;
 struct Node {
     member: Member,
     rest: u32,
+    /// It and the rest are weak reads.
+    reads_only: bool,
 }
+
+/// Members of a set of weak reads that another read is compared with: one that is there twice costs memory and no more.
+const LOOK_BACK: usize = 16;
 
 /// All sets of a launch, or of the shared memory of a block.
 #[derive(Debug)]
@@ -161,11 +166,14 @@ impl Sets {
     }
 
     fn find_after(&mut self, set: u32, new: &Member, relations: &impl Relations) -> Result<u32, Member> {
+        if let Some(found) = self.read_after_reads(set, new, relations) {
+            return Ok(found);
+        }
         let mut kept = Vec::new();
         let (mut at, mut all, mut written) = (set, true, false);
         // Whether somebody read strongly what lies further down, and the new access knows of that.
         let mut observed = false;
-        while let Some(&Node { member, rest }) = self.nodes.get((at as usize).wrapping_sub(1)) {
+        while let Some(&Node { member, rest, .. }) = self.nodes.get((at as usize).wrapping_sub(1)) {
             at = rest;
             let same_block = relations.same_block(member.warp, new.warp);
             let same = member.warp == new.warp && member.epoch == new.epoch && member.class == new.class;
@@ -191,19 +199,37 @@ impl Sets {
         if new.class == Class::Write {
             return Ok(EMPTY);
         }
-        // Whatever could race with the new access will race with the last one, which nobody can come to know of.
         let both_read = |top: &Member| top.class == Class::Read && new.class == Class::Read;
-        let stands = |top: &Member| both_read(top) && relations.closed(top.warp);
-        if self.top(set).is_some_and(stands) {
+        if self.top(set).is_some_and(|top| both_read(top) && relations.closed(top.warp)) {
             return Ok(set);
         }
         let rest = if all { set } else { kept.iter().rev().fold(EMPTY, |rest, &m| self.push(rest, m)) };
         Ok(self.push(rest, *new))
     }
 
+    /// The set after a weak read, where the others are weak reads too: nothing conflicts, whatever their number.
+    fn read_after_reads(&mut self, set: u32, new: &Member, relations: &impl Relations) -> Option<u32> {
+        let node = |at: u32| self.nodes.get((at as usize).wrapping_sub(1));
+        let top = node(set).filter(|top| top.reads_only && new.class == Class::Read)?;
+        // Whatever could race with the new access will race with the last one, which nobody can come to know of.
+        if relations.closed(top.member.warp) {
+            return Some(set);
+        }
+        let mut at = set;
+        for _ in 0..LOOK_BACK {
+            // Short sets are looked through in full, and what the new access stands for leaves them.
+            let Node { member, rest, .. } = node(at)?;
+            if (member.warp, member.epoch) == (new.warp, new.epoch) && member.mask & new.mask == new.mask {
+                return Some(set);
+            }
+            at = *rest;
+        }
+        Some(self.push(set, *new))
+    }
+
     /// A member that writes.
     pub fn writer(&self, mut set: u32) -> Option<Member> {
-        while let Some(&Node { member, rest }) = self.nodes.get((set as usize).wrapping_sub(1)) {
+        while let Some(&Node { member, rest, .. }) = self.nodes.get((set as usize).wrapping_sub(1)) {
             if member.class.writes() {
                 return Some(member);
             }
@@ -213,7 +239,9 @@ impl Sets {
     }
 
     fn push(&mut self, rest: u32, member: Member) -> u32 {
-        self.nodes.push(Node { member, rest });
+        let rest_reads = self.nodes.get((rest as usize).wrapping_sub(1)).is_none_or(|node| node.reads_only);
+        let reads_only = member.class == Class::Read && rest_reads;
+        self.nodes.push(Node { member, rest, reads_only });
         self.nodes.len() as u32
     }
 }

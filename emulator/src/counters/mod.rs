@@ -16,7 +16,7 @@ pub use record::{Memory, Record, SharedMemory, Totals};
 pub use table::table;
 
 use crate::{
-    machine::{Access, AccessKind, Event, Launch, Scope},
+    machine::{Access, AccessKind, Event, Launch, Ordering, Scope},
     program::Program,
     ptx::ast::Space,
 };
@@ -29,12 +29,13 @@ pub struct Counters {
     /// Changes of the number of issues, and of lanes, from one instruction to the next: straight runs add at their ends only.
     issues: Vec<i64>,
     lanes: Vec<i64>,
-    reads: Memory,
+    /// Coherent loads, and those through the read-only path.
+    reads: [Memory; 2],
     writes: Memory,
     atomics: Memory,
     shared: SharedMemory,
     patterns: [shared::Pattern; shared::PATTERNS],
-    read_bytes: Distinct,
+    read_bytes: [Distinct; 2],
     written_bytes: Distinct,
     barriers: u64,
     /// Of each word that blocks count each other on: how often each block did.
@@ -80,8 +81,9 @@ impl Counters {
     pub fn access(&mut self, block: u32, access: &Access<'_>) {
         match (access.space, access.kind) {
             (Space::Global, AccessKind::Load | AccessKind::CopyRead) => {
-                self.reads.request(access);
-                self.read_bytes.add(access);
+                let path = usize::from(access.ordering == Ordering::NonCoherent);
+                self.reads[path].request(access);
+                self.read_bytes[path].add(access);
             }
             (Space::Global, AccessKind::Store) => {
                 self.writes.request(access);
@@ -120,11 +122,11 @@ impl Counters {
         let add = |to: &mut Vec<i64>, from: &[i64]| to.iter_mut().zip(from).for_each(|(a, b)| *a += b);
         add(&mut self.issues, &other.issues);
         add(&mut self.lanes, &other.lanes);
-        self.reads.merge(&other.reads);
+        self.reads.iter_mut().zip(&other.reads).for_each(|(a, b)| a.merge(b));
         self.writes.merge(&other.writes);
         self.atomics.merge(&other.atomics);
         self.shared.merge(&other.shared);
-        self.read_bytes.merge(&other.read_bytes);
+        self.read_bytes.iter_mut().zip(&other.read_bytes).for_each(|(a, b)| a.merge(b));
         self.written_bytes.merge(&other.written_bytes);
         self.barriers += other.barriers;
         for (&word, blocks) in &other.arrivals {
@@ -136,12 +138,18 @@ impl Counters {
     /// The record of the launch.
     pub fn finish(&self, program: &Program, launch: &Launch) -> Record {
         let blocks: u32 = launch.grid.iter().product();
+        let [coherent, read_only] = &self.read_bytes;
+        let mut all = coherent.clone();
+        all.merge(read_only);
+        let mut read = self.reads[0];
+        read.merge(&self.reads[1]);
         let mut record = Record {
             kernel: program.functions[launch.kernel].name.clone(),
             grid: launch.grid,
             block: launch.block,
             shared_bytes: launch.shared_bytes(program),
-            read: Memory { distinct_bytes: self.read_bytes.count(), ..self.reads },
+            read: Memory { distinct_bytes: all.count(), ..read },
+            read_only: Memory { distinct_bytes: read_only.count(), ..self.reads[1] },
             written: Memory { distinct_bytes: self.written_bytes.count(), ..self.writes },
             atomic: self.atomics,
             shared: self.shared,

@@ -85,6 +85,8 @@ pub struct Record {
     pub by_class: BTreeMap<Class, u64>,
     /// Loads from global memory, those of asynchronous copies as well.
     pub read: Memory,
+    /// Of these, the loads through the read-only path (`ld.global.nc`).
+    pub read_only: Memory,
     /// Stores to global memory.
     pub written: Memory,
     /// Atomics on global memory.
@@ -108,6 +110,8 @@ pub struct Totals {
     pub warp_instructions: u64,
     /// Their loads; `distinct_bytes` is the sum over launches.
     pub read: Memory,
+    /// Of these, the loads through the read-only path; likewise.
+    pub read_only: Memory,
     /// Their stores; likewise.
     pub written: Memory,
     /// Their atomics.
@@ -131,6 +135,7 @@ impl Totals {
                 launches: 1,
                 warp_instructions: r.warp_instructions,
                 read: r.read,
+                read_only: r.read_only,
                 written: r.written,
                 atomic: r.atomic,
                 shared: r.shared,
@@ -147,6 +152,7 @@ impl Totals {
         self.launches += other.launches;
         self.warp_instructions += other.warp_instructions;
         self.read.merge(&other.read);
+        self.read_only.merge(&other.read_only);
         self.written.merge(&other.written);
         self.atomic.merge(&other.atomic);
         self.shared.merge(&other.shared);

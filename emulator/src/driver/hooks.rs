@@ -109,6 +109,17 @@ impl Hooks {
         self.report.findings.push(text);
     }
 
+    /// The counters so far, as JSON.
+    pub fn counters(&self, device: &str) -> super::code::Result<String> {
+        let json = self.report.json(device);
+        json.map_err(|e| Code::UNKNOWN.because(format!("the counters cannot be written: {e}")))
+    }
+
+    /// Begins the counters anew.
+    pub fn forget_counters(&mut self) {
+        self.report.records.clear();
+    }
+
     /// All findings so far, and none from now on.
     pub fn take_findings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.report.findings)

@@ -9,7 +9,7 @@ use super::{
     run,
     state::{Driver, Locked},
     stream::Stream,
-    work::{KernelWork, Work},
+    work::{KernelWork, Op, Work},
 };
 use crate::{
     device::{BLOCK, BLOCK_THREADS, GRID},
@@ -134,6 +134,13 @@ impl Driver {
         Ok(KernelWork { function, program, launch, programmatic })
     }
 
+    /// Whether what is put into `stream` next follows a launch that may still run: nobody waited for it, and nothing else stands
+    /// between.
+    fn may_overlap(&self, stream: Id<Stream>) -> Result<bool> {
+        let stream = self.streams.get(stream)?;
+        Ok(stream.capture.is_some() || matches!(stream.queue.back(), Some((_, Op::Work(Work::Kernel(_))))))
+    }
+
     /// The limits of the device and of the kernel.
     fn check_shape(&self, f: &Function, params: &KernelParams) -> Result<()> {
         let kernel = f.layout();
@@ -256,7 +263,8 @@ fn launch(
     stream: Id<Stream>,
 ) -> Result<()> {
     let stream = d.stream(stream)?;
-    let work = d.kernel(function, params, extras)?;
+    let mut work = d.kernel(function, params, extras)?;
+    work.programmatic &= d.may_overlap(stream)?;
     run::work(d, stream, Work::Kernel(work)).map(|_| ())
 }
 

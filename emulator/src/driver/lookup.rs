@@ -78,6 +78,17 @@ entries! {
         let text = d.hooks.take_findings().join("\n");
         put_text(&text, &to, len)
     };
+    /// The counters of the launches so far, as the JSON that `CUDA_EMULATOR_COUNTERS` writes; they are forgotten. Fails if it
+    /// is not shorter than `len` bytes.
+    [early] fn cuda_emulator_counters(to: Out<u8>, len: usize) |d| {
+        let json = d.hooks.counters(d.machine.settings.device.name)?;
+        if json.len() >= len {
+            return Err(Code::INVALID_VALUE.because(format!("the counters are {} bytes", json.len())));
+        }
+        put_text(&json, &to, len)?;
+        d.hooks.forget_counters();
+        Ok(())
+    };
     /// The last call that failed, and why, as text of at most `len` bytes.
     [early] fn cuda_emulator_last_error(to: Out<u8>, len: usize) |d| put_text(d.hooks.last_error().unwrap_or(""), &to, len);
 }

@@ -29,6 +29,8 @@ pub struct Gpu {
     pub max_shared: u32,
     /// The driver captures launches that overlap.
     may_overlap: bool,
+    /// The code that kernels are loaded from.
+    images: &'static [Image],
 }
 
 /// The driver's error, with what was being done.
@@ -73,7 +75,13 @@ impl Gpu {
             n_sms: n_sms as u32,
             max_shared: max_shared as u32,
             may_overlap: version >= OVERLAPPING_GRAPHS,
+            images: images::IMAGES,
         })
+    }
+
+    /// The same device, with kernels from other code than that which is embedded.
+    pub fn with_images(self, images: &'static [Image]) -> Self {
+        Self { images, ..self }
     }
 
     /// The device's name.
@@ -158,10 +166,10 @@ impl Gpu {
     /// The code of `kernels/{file}.cu` for this device: the best image that its driver takes.
     pub fn load(&self, file: &'static str) -> Result<Module> {
         let mut last = None;
-        for image in images::candidates(file, self.arch) {
+        for image in images::candidates(self.images, file, self.arch) {
             match load_image(image) {
                 Ok(handle) => {
-                    return Ok(Module { handle, file, image, context: self.context.clone() });
+                    return Ok(Module(Arc::new(Loaded { handle, image, context: self.context.clone() })));
                 }
                 Err(error) => last = Some(error),
             }
@@ -178,7 +186,7 @@ impl Gpu {
     /// buffers that they point to, which live until the stream is done.
     pub unsafe fn launch(&self, kernel: &Kernel, shape: Shape, args: &[Arg]) -> Result<()> {
         use sys::CUlaunchAttributeID as Id;
-        let overlaps = shape.overlaps && kernel.may_overlap && self.may_overlap;
+        let overlaps = shape.overlaps && kernel.may_overlap() && self.may_overlap;
         let attribute = overlaps.then_some(Id::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION);
         // SAFETY: the caller vouches for the arguments.
         unsafe { self.launch_as(kernel, shape, args, attribute) }
@@ -356,23 +364,29 @@ pub struct Shape {
     pub overlaps: bool,
 }
 
-/// Loaded code.
+/// Loaded code; it stays loaded as long as one of its kernels lives.
+#[derive(Clone, Debug)]
+pub struct Module(Arc<Loaded>);
+
 #[derive(Debug)]
-pub struct Module {
+struct Loaded {
     handle: sys::CUmodule,
-    file: &'static str,
-    /// Which code it is.
-    pub image: &'static Image,
+    image: &'static Image,
     context: Arc<CudaContext>,
 }
 
 impl Module {
+    /// Which code it is.
+    pub fn image(&self) -> &'static Image {
+        self.0.image
+    }
+
     /// The kernel `name`, allowed `shared` bytes of dynamic shared memory.
     pub fn kernel(&self, name: &'static str, shared: u32) -> Result<Kernel> {
         let c_name = CString::new(name).expect("names of kernels have no NUL");
         // SAFETY: the module is loaded.
-        let handle = unsafe { result::module::get_function(self.handle, c_name) }
-            .map_err(failed(format!("finding kernel {name} in {}", self.file)))?;
+        let handle = unsafe { result::module::get_function(self.0.handle, c_name) }
+            .map_err(failed(format!("finding kernel {name} in {}", self.0.image.file)))?;
         let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         // Above 48 KiB a kernel has to ask.
         if shared > 48 * 1024 {
@@ -380,25 +394,31 @@ impl Module {
             unsafe { result::function::set_function_attribute(handle, attribute, shared as i32) }
                 .map_err(failed(format!("giving {name} {shared} bytes of shared memory")))?;
         }
-        Ok(Kernel { handle, name, may_overlap: self.image.arch >= 90 })
+        Ok(Kernel { handle, name, module: self.clone() })
     }
 }
 
-impl Drop for Module {
+impl Drop for Loaded {
     fn drop(&mut self) {
         let _ = self.context.bind_to_thread();
-        // SAFETY: kernels of this module are dropped with it, by `Kernels`.
+        // SAFETY: every kernel of this module holds it, so that none is left.
         let _ = unsafe { result::module::unload(self.handle) };
     }
 }
 
-/// A kernel of a loaded [`Module`], which must outlive it.
-#[derive(Clone, Copy, Debug)]
+/// A kernel of a [`Module`].
+#[derive(Clone, Debug)]
 pub struct Kernel {
     handle: sys::CUfunction,
     name: &'static str,
+    module: Module,
+}
+
+impl Kernel {
     /// Compiled for sm_90 or newer: it waits for the kernel before it by an instruction.
-    may_overlap: bool,
+    fn may_overlap(&self) -> bool {
+        self.module.0.image.arch >= 90
+    }
 }
 
 /// A recorded sequence of launches.
@@ -418,10 +438,14 @@ impl Drop for Graph {
     }
 }
 
-// SAFETY (all four): the driver's handles may be used from any thread that the context is bound to, one at a time, which
-// `&mut CudaBackend` ensures; `Gpu::bind` binds it.
-unsafe impl Send for Module {}
+// SAFETY: the driver's handles may be used from any thread that the context is bound to, which `Gpu::bind` does; none of these
+// has state of its own that a call through `&self` would change.
+unsafe impl Send for Loaded {}
+// SAFETY: as above.
+unsafe impl Sync for Loaded {}
+// SAFETY: as above.
 unsafe impl Send for Kernel {}
+// SAFETY: as above; a graph is launched by one thread at a time, since the backend is behind `&mut`.
 unsafe impl Send for Graph {}
 
 /// Loads an image; the error carries the log of the driver's compiler.

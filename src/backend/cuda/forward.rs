@@ -28,14 +28,16 @@ impl Backend for CudaBackend {
 
     fn new_cache(&mut self, n_tokens: usize) -> Result<KvCache> {
         self.gpu.bind()?;
-        self.graphs.clear();
-        self.pages.clear();
-        self.draws.forget();
         let n_pages = n_tokens.div_ceil(PAGE_LEN);
-        let (needed, (free, _)) = (cache_bytes(&self.config, n_tokens), self.gpu.memory()?);
+        let needed = cache_bytes(&self.config, n_tokens);
+        let held: usize = self.pages.iter().map(|p| p.keys.n_bytes() + p.values.n_bytes()).sum();
+        let free = self.gpu.memory()?.0 + held;
         if needed > free {
             return Err(Error::DeviceMemory { needed, free });
         }
+        self.graphs.clear();
+        self.pages.clear();
+        self.draws.forget();
         let len = n_pages * page_len(&self.config);
         for _ in 0..self.config.n_layer {
             // Zeros, because padding of the heads' vectors is read and never written.

@@ -3,7 +3,7 @@
 include!(concat!(env!("OUT_DIR"), "/kernel_images.rs"));
 
 /// The code of one file of `kernels/` for one architecture.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Image {
     /// The file, without `.cu`.
     pub file: &'static str,
@@ -15,11 +15,11 @@ pub struct Image {
     pub bytes: &'static [u8],
 }
 
-/// The code of `file` that a device of architecture `arch` can run, best first: machine code of its own major architecture, the
-/// newest first, then PTX, the newest first.
-pub fn candidates(file: &str, arch: u32) -> Vec<&'static Image> {
+/// The code of `file` among `images` that a device of architecture `arch` can run, best first: machine code of its own major
+/// architecture, the newest first, then PTX, the newest first.
+pub fn candidates(images: &'static [Image], file: &str, arch: u32) -> Vec<&'static Image> {
     let runs = |i: &&Image| i.file == file && i.arch <= arch && (i.is_ptx || i.arch / 10 == arch / 10);
-    let mut images: Vec<&Image> = IMAGES.iter().filter(runs).collect();
+    let mut images: Vec<&Image> = images.iter().filter(runs).collect();
     images.sort_by_key(|i| (i.is_ptx, std::cmp::Reverse(i.arch)));
     images
 }
@@ -49,14 +49,14 @@ mod tests {
         assert!(files.len() >= 4, "{files:?}");
         for file in files {
             for arch in [75, 80, 86, 87, 89, 90, 100, 103, 120, 121] {
-                let images = candidates(file, arch);
+                let images = candidates(IMAGES, file, arch);
                 assert!(images.iter().all(|i| i.arch <= arch), "{file}, {arch}");
                 assert!(
                     images.last().is_some_and(|i| i.is_ptx && i.arch == 75),
                     "{file}, {arch}: PTX for all is last"
                 );
             }
-            assert!(candidates(file, 70).is_empty(), "nothing runs before sm_75");
+            assert!(candidates(IMAGES, file, 70).is_empty(), "nothing runs before sm_75");
         }
     }
 }

@@ -26,7 +26,7 @@ pub use probe::probe;
 
 use crate::{Config, Error, Result, Weights};
 use driver::{Buffer, Gpu, Graph};
-use kernels::{Activations, Dims, Kernels, Pages, padded};
+use kernels::{Activations, Dims, Kernels, Pages, planes_len};
 use model::Model;
 use prefill::Prefill;
 use sample::Draws;
@@ -92,9 +92,18 @@ impl CudaBackend {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self> {
         probe(ordinal).map_err(|reason| Error::NoCuda { reason })?;
+        Self::open_on(Gpu::open(ordinal)?, weights, n_cache, progress)
+    }
+
+    /// [`open`](Self::open), on a device that is open.
+    pub fn open_on(
+        gpu: Gpu,
+        weights: &Weights,
+        n_cache: usize,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Self> {
         let config = weights.config.clone();
         let dims = Dims::new(&config)?;
-        let gpu = Gpu::open(ordinal)?;
         let needed = model::n_bytes(&config) + cache_bytes(&config, n_cache) + work_bytes(&config, &dims);
         let (free, _) = gpu.memory()?;
         if needed > free {
@@ -114,7 +123,7 @@ impl CudaBackend {
                 q: zeros(columns * config.n_embd, "activations")?,
                 chunk_out: zeros(chunks * config.head_dim(), "activations")?,
                 chunk_stats: zeros(chunks * 2, "activations")?,
-                inner: zeros(columns * padded(config.n_inner), "activations")?,
+                inner: zeros(columns * planes_len(config.n_inner), "activations")?,
             },
             prefill: Prefill::new(&gpu, &config, &dims)?,
             step: gpu.zeros(dims.step_len(), "the step")?,
@@ -150,7 +159,7 @@ fn page_len(config: &Config) -> usize {
 /// Bytes of everything that steps and prompts use beside weights and cache.
 fn work_bytes(config: &Config, dims: &Dims) -> usize {
     let chunks = config.n_head * dims.max_chunks() as usize * (config.head_dim() + 2);
-    let column = 2 * config.n_embd + padded(config.n_inner) + chunks + config.n_vocab;
+    let column = 2 * config.n_embd + planes_len(config.n_inner) + chunks + config.n_vocab;
     let step = 4 * (kernels::COLUMN_COUNTS[2] as usize * column + dims.step_len());
     step + Prefill::n_bytes(config, dims) + sample::n_bytes(config.n_vocab)
 }

@@ -16,8 +16,8 @@ use prefill::PrefillKernels;
 use super::{
     driver::{Arg, Buffer, Gpu, Kernel, Module},
     images::constants::{
-        CHUNK_LEN, CHUNK_PAGES, LINEAR_MAX_WARPS, MAX_COLUMNS, MAX_HEAD_DIM, OCTET, PAGE_LEN, SLICE_TILES,
-        STEP_PAGES, TILE_K, TILE_ROWS,
+        CHUNK_LEN, CHUNK_PAGES, LINEAR_MAX_WARPS, MAX_COLUMNS, MAX_HEAD_DIM, OCTET, PAGE_LEN, PLANE_GAP,
+        SLICE_TILES, STEP_PAGES, TILE_K, TILE_ROWS,
     },
 };
 use crate::{Config, Error, Result, cache, config::Activation};
@@ -62,6 +62,11 @@ pub fn padded(width: usize) -> usize {
     width.next_multiple_of(TILE_K as usize)
 }
 
+/// Floats of an activation that goes into a decode product, in planes.
+pub fn planes_len(width: usize) -> usize {
+    2 * 4 * (padded(width) / OCTET as usize + PLANE_GAP as usize)
+}
+
 /// Gain and shift, `[C]` each.
 #[derive(Debug)]
 pub struct Norm {
@@ -100,7 +105,7 @@ pub struct Activations {
     pub chunk_out: Buffer<f32>,
     /// Their maxima and sums, `[MAX_COLUMNS, H, max_chunks, 2]`.
     pub chunk_stats: Buffer<f32>,
-    /// The MLP's inner values, `[MAX_COLUMNS, padded F]` in planes.
+    /// The MLP's inner values in planes, `[MAX_COLUMNS, planes_len(F)]`.
     pub inner: Buffer<f32>,
 }
 
@@ -170,9 +175,9 @@ impl Dims {
         self.head_dim.next_multiple_of(OCTET) as usize
     }
 
-    /// Octets of a normalised input.
-    fn octets(&self) -> u32 {
-        padded(self.n_embd as usize) as u32 / OCTET
+    /// Floats of a normalised input.
+    fn planes_len(&self) -> u32 {
+        planes_len(self.n_embd as usize) as u32
     }
 }
 
@@ -203,7 +208,7 @@ impl Kernels {
             gpu.load("linear_decode")?,
             gpu.load("pack")?,
         ];
-        let needs = |columns: &u32| dims.octets() * 32 * columns + 4 * 4 * columns * LINEAR_MAX_WARPS;
+        let needs = |columns: &u32| 4 * dims.planes_len() * columns + 4 * 4 * columns * LINEAR_MAX_WARPS;
         let max_columns =
             COLUMN_COUNTS.into_iter().filter(|c| needs(c) <= gpu.max_shared).max().ok_or_else(|| {
                 let expected = format!("what fits into {} bytes of shared memory", gpu.max_shared);
@@ -246,7 +251,7 @@ impl Kernels {
 
     /// The code that runs, for people: "sm_90" or "PTX sm_80".
     pub fn image_name(&self) -> String {
-        let image = self.modules.iter().map(|m| m.image).max_by_key(|i| i.arch).expect("there are modules");
+        let image = self.modules.iter().map(Module::image).max_by_key(|i| i.arch).expect("there are modules");
         format!("{}sm_{}", if image.is_ptx { "PTX for " } else { "" }, image.arch)
     }
 }

@@ -72,7 +72,7 @@ impl PrefillKernels {
                 }
             };
         }
-        let n_stages = if wide.image.arch >= 80 { STAGES_SM80 } else { STAGES_SM75 };
+        let n_stages = if wide.image().arch >= 80 { STAGES_SM80 } else { STAGES_SM75 };
         let wide_shared = WIDE_ROWS.map(|rows| n_stages * (2 * TILE_K * rows + STAGE_TOKENS));
         let narrow_shared =
             NARROW_TOKENS.map(|tokens| Narrow::of(max_inputs, tokens).shared.min(gpu.max_shared));

@@ -3,9 +3,9 @@
 use super::{
     super::{
         driver::{Buffer, Gpu, Kernel, Shape},
-        images::constants::{CHUNK_PAGES, EMBED_THREADS, OCTET, TILE_OCTETS, TILE_ROWS, WARP},
+        images::constants::{CHUNK_PAGES, EMBED_THREADS, OCTET, TILE_ROWS, WARP},
     },
-    Activations, COLUMN_COUNTS, Dims, Kernels, Linear, Norm, Packed, Pages, check, padded,
+    Activations, COLUMN_COUNTS, Dims, Kernels, Linear, Norm, Packed, Pages, check, padded, planes_len,
 };
 use crate::Result;
 
@@ -202,7 +202,7 @@ impl Step<'_> {
         let n_slices = weight.n_slices();
         let groups = (WARPS / n_slices).max(1);
         let n_groups = (weight.n_rows as u32).div_ceil(TILE_ROWS);
-        let planes = if has_planes { weight.n_tiles() * TILE_OCTETS * 32 * self.n_columns } else { 0 };
+        let planes = if has_planes { 4 * planes_len(weight.n_cols) as u32 * self.n_columns } else { 0 };
         let parts = 4 * TILE_ROWS * self.n_columns * n_slices * groups;
         Shape {
             grid: [n_groups.div_ceil(groups), 1, 1],

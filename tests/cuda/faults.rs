@@ -1,0 +1,95 @@
+//! What does not fit is said in numbers, and a device that failed once stays failed.
+
+use crate::{
+    emulator::{self, Emulator},
+    rig,
+};
+use halfwarp::{
+    Config, Error, Weights,
+    backend::{
+        Backend,
+        cuda::{CudaBackend, driver::Shape},
+    },
+    batch::{Batch, Rows},
+};
+
+fn open(weights: &Weights, n_cache: usize) -> halfwarp::Result<CudaBackend> {
+    CudaBackend::open(0, weights, n_cache, &mut |_, _| {})
+}
+
+#[test]
+fn a_model_that_does_not_fit_is_refused_with_what_it_needs_and_what_is_free() {
+    let emulator = Emulator::checked(75);
+    let error = open(&rig::model(), 1 << 33).unwrap_err();
+    let Error::DeviceMemory { needed, free } = error else { panic!("{error}") };
+    assert!(needed > free && free > 10 << 30, "{needed} of {free}");
+    let text = error.to_string();
+    assert!(text.contains(&(free >> 20).to_string()) && text.contains("MiB"), "{text}");
+    emulator.assert_clean();
+}
+
+#[test]
+fn a_cache_that_does_not_fit_leaves_the_backend_as_it_was() {
+    let emulator = Emulator::checked(90);
+    let mut backend = open(&rig::model(), 64).unwrap();
+    assert!(matches!(backend.new_cache(1 << 33).unwrap_err(), Error::DeviceMemory { .. }));
+    let mut cache = backend.new_cache(64).unwrap();
+    let seq = cache.open();
+    assert_eq!(backend.forward(&Batch::one(seq, &[1], Rows::Last), &mut cache).unwrap().n_rows(), 1);
+    drop(backend);
+    emulator.assert_clean();
+}
+
+/// Not on a real device, which the process would lose.
+#[test]
+fn after_an_illegal_access_every_call_fails_and_says_so() {
+    if emulator::is_real() {
+        println!("skipped: it would end the other tests");
+        return;
+    }
+    let emulator = Emulator::checked(90);
+    let mut backend = open(&rig::model(), 64).unwrap();
+    let mut cache = backend.new_cache(64).unwrap();
+    let seq = cache.open();
+    let kernel = backend.gpu().load("embed").unwrap().kernel("embed_decode_f16", 0).unwrap();
+    let shape = Shape { grid: [1, 1, 1], block: 128, shared: 0, overlaps: false };
+    // SAFETY: not sound, which is the point: all its pointers are null.
+    unsafe { backend.gpu().launch(&kernel, shape, &[0u32.into(); 5]).unwrap() };
+    let batch = Batch::one(seq, &[1], Rows::Last);
+    let first = backend.forward(&batch, &mut cache).and_then(|l| l.row(0).map(drop)).unwrap_err();
+    assert!(first.to_string().contains("CUDA_ERROR_ILLEGAL_ADDRESS"), "{first}");
+    for _ in 0..2 {
+        let again = backend.forward(&batch, &mut cache).map(drop).unwrap_err();
+        assert!(
+            matches!(again, Error::DeviceLost { .. }) || again.to_string().contains("ILLEGAL_ADDRESS"),
+            "{again}"
+        );
+    }
+    drop(backend);
+    let findings = emulator.findings();
+    assert!(findings.contains("embed_decode_f16"), "{findings}");
+}
+
+#[test]
+fn shapes_beyond_the_kernels_are_refused_by_name() {
+    let _emulator = Emulator::checked(90);
+    for (json, words) in [
+        (r#""n_embd": 68, "n_head": 4"#, ["n_embd 68", "multiple of 8"]),
+        (r#""n_embd": 272, "n_head": 2"#, ["head_dim (n_embd / n_head) 136", "at most 128"]),
+        (r#""n_embd": 64, "n_head": 4, "n_inner": 8200"#, ["n_inner 8200", "at most 8192"]),
+    ] {
+        let json = format!(
+            r#"{{"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 1, "n_positions": 32, "vocab_size": 50, {json}}}"#
+        );
+        let weights = Weights::random(Config::from_json(json.as_bytes()).unwrap(), 1);
+        let error = open(&weights, 32).unwrap_err().to_string();
+        assert!(words.iter().all(|w| error.contains(w)), "{error}");
+    }
+}
+
+#[test]
+fn a_device_that_is_not_there_is_refused() {
+    let _emulator = Emulator::checked(90);
+    let error = CudaBackend::open(3, &rig::model(), 64, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(error.contains("no device 3"), "{error}");
+}
