@@ -30,6 +30,7 @@ pub fn is_real() -> bool {
 }
 
 /// Whether the libcuda of this process is the emulator's, however it came to be.
+#[allow(dead_code, reason = "only the benches ask")]
 pub fn is_loaded() -> bool {
     // SAFETY: libcuda has no constructors that matter, and the symbol is only looked up.
     unsafe {
