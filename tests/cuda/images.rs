@@ -80,17 +80,39 @@ fn committed_ptx_is_of_version_8_0_and_names_no_path() {
     }
 }
 
-/// With CUDA 12's assembler in PTXAS_12: `.version 8.0` is not only claimed.
+/// With CUDA 12's assembler in PTXAS_12: `.version 8.0` is not only claimed, and no register is spilled on any architecture.
 #[test]
-fn an_assembler_of_cuda_12_takes_the_committed_ptx() {
+fn an_assembler_of_cuda_12_takes_the_committed_ptx_and_spills_nothing() {
     let Some(ptxas) = std::env::var_os("PTXAS_12") else {
         println!("skipped: PTXAS_12 is not set");
         return;
     };
-    for (name, arch, _) in committed() {
-        let file = kernels().join(format!("ptx/{name}.sm_{arch}.ptx"));
-        let target = format!("-arch=sm_{arch}");
-        let output = Command::new(&ptxas).arg(target).arg(&file).args(["-o", "/dev/null"]).output().unwrap();
-        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    let all = committed();
+    for arch in [75, 80, 86, 89, 90, 100, 120] {
+        for (name, level, _) in &all {
+            let newest = all
+                .iter()
+                .filter(|(n, level, _)| n == name && *level <= arch)
+                .map(|(_, level, _)| *level)
+                .max();
+            if newest != Some(*level) {
+                continue;
+            }
+            let file = kernels().join(format!("ptx/{name}.sm_{level}.ptx"));
+            let target = format!("-arch=sm_{arch}");
+            let output = Command::new(&ptxas)
+                .arg("-v")
+                .arg(target)
+                .arg(&file)
+                .args(["-o", "/dev/null"])
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{name}, sm_{arch}: {text}");
+            let spills = text
+                .lines()
+                .filter(|line| line.contains("spill stores") && !line.contains(" 0 bytes spill stores"));
+            assert_eq!(spills.count(), 0, "{name}, sm_{arch}: {text}");
+        }
     }
 }

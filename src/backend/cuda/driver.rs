@@ -296,6 +296,11 @@ impl<T> Buffer<T> {
         self.len
     }
 
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Bytes.
     pub fn n_bytes(&self) -> usize {
         self.len * size_of::<T>()
