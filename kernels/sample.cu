@@ -168,6 +168,7 @@ __device__ __forceinline__ void fill_bins(Shared& s, const Column& c, const Mass
     for (uint32_t i = threadIdx.x; i < SAMPLE_BINS; i += SAMPLE_THREADS) {
         if (s.bins[i] > 0) atomicAdd(reinterpret_cast<unsigned long long*>(bins + i), s.bins[i]);
     }
+    __syncthreads();  // the whole block has added
 }
 
 // Lists the block's tokens of bin `last` and, unless `only` that one, of those before.
@@ -182,6 +183,7 @@ __device__ __forceinline__ void list(const Column& c, const Masses& masses, uint
         const double weight = masses.weight(score);
         listed[atomicAdd(&m.n_listed, 1)] = {rank_of(score), mass_of(weight), id, weight >= masses.draw.min_p};
     }
+    __syncthreads();  // the whole block has listed
 }
 
 // The mass that a running sum has to reach for top-p.
@@ -216,30 +218,28 @@ __device__ __forceinline__ uint32_t choose(Shared& s, const Draw& draw, const Li
     Kept kept = {listed, ~0ull, ~0u};
     const auto rank = [&](uint32_t i) { return listed[i].rank; };
     const auto id = [&](uint32_t i) { return uint64_t(listed[i].id); };
-    if (draw.mode == DRAW_TOP_K) {
-        if (all > draw.top_k) {
-            uint64_t rest = draw.top_k - 1;
-            kept.rank = select(s, n, 64, rest, rank, [](uint32_t) { return 1ull; });
-        }
-        all = sum_of(s, n, [&](uint32_t i) { return kept.mass(i); });
+    if (draw.mode == DRAW_TOP_K && all > draw.top_k) {
+        uint64_t rest = draw.top_k - 1;
+        kept.rank = select(s, 0, n, 64, rest, rank, [](uint32_t) { return 1ull; });
     }
     if (draw.top_p < 1.0) {
+        if (draw.mode == DRAW_TOP_K) all = sum_of(s, n, [&](uint32_t i) { return kept.mass(i); });
         uint64_t rest = needed(draw.top_p, all) - 1;
         const Kept before = kept;
-        kept.rank = select(s, n, 64, rest, rank, [&](uint32_t i) { return before.mass(i); });
+        kept.rank = select(s, 1, n, 64, rest, rank, [&](uint32_t i) { return before.mass(i); });
         const uint64_t last = kept.rank;
         const auto mass = [&](uint32_t i) { return listed[i].rank == last ? listed[i].mass : 0; };
-        kept.id = uint32_t(select(s, n, SAMPLE_ID_BITS, rest, id, mass));
+        kept.id = uint32_t(select(s, 0, n, SAMPLE_ID_BITS, rest, id, mass));
     }
     const auto mass = [&](uint32_t i) { return kept.likely_mass(i); };
     if (draw.mode != DRAW_ALL) target = __umul64hi(bits, sum_of(s, n, mass));
-    return uint32_t(select(s, n, SAMPLE_ID_BITS, target, id, mass));
+    return uint32_t(select(s, 1, n, SAMPLE_ID_BITS, target, id, mass));
 }
 
 // sample_draw_f32: any column
 //
 // Work    a column's blocks share its tokens; the last one to be done ends the work alone
-// Launch  grid [B, columns], block SAMPLE_THREADS, cooperative: all blocks run at the same time
+// Launch  grid [B, columns], block SAMPLE_THREADS, cooperative: all blocks run at the same time. It does not overlap
 // Bytes   reads 3 * 4*V of logits (and 3 * 8*V of a table), writes and reads 24 a listed token
 // Exact   yes
 extern "C" __global__ void __launch_bounds__(SAMPLE_THREADS, 1)
@@ -247,8 +247,6 @@ sample_draw_f32(const float* logits, uint32_t* step, const Draw* draws, uint2* t
                 uint32_t* drawn, uint32_t n_vocab) {
     const Args a = {logits, step, draws, tables, meetings, bests, listed, drawn, n_vocab};
     __shared__ Shared s;
-    let_next_start();
-    wait_for_previous();
     const Draw& draw = a.draws[blockIdx.y];
     const uint32_t row = a.step[STEP_ROWS + blockIdx.y], position = step_position(a.step, blockIdx.y);
     if (draw.mode == DRAW_NONE) return;  // all blocks of the column

@@ -23,6 +23,7 @@ constexpr uint32_t SAMPLE_WARPS = SAMPLE_THREADS / WARP;
 struct Shared {
     uint64_t bins[SAMPLE_BINS];
     uint64_t warp_sums[SAMPLE_WARPS];
+    uint64_t warp_bits[2][SAMPLE_WARPS];
     Best warp_best[SAMPLE_WARPS];
     uint64_t found_before;
     uint32_t found;
@@ -53,6 +54,7 @@ __device__ __forceinline__ Best block_best(Shared& s, Best mine) {
 }
 
 // The sum of all threads' values, for all threads; `before` becomes that of the threads before this one.
+// Between two calls is another barrier.
 __device__ __forceinline__ uint64_t block_sum(Shared& s, uint64_t mine, uint64_t& before) {
     const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     uint64_t sum = mine;
@@ -69,7 +71,6 @@ __device__ __forceinline__ uint64_t block_sum(Shared& s, uint64_t mine, uint64_t
         if (i == warp) before += all;
         all += s.warp_sums[i];
     }
-    __syncthreads();  // they are read before they are written again
     return all;
 }
 
@@ -108,26 +109,26 @@ __device__ __forceinline__ uint32_t find_bin(Shared& s, const Sum& sum, uint64_t
 }
 static_assert(SAMPLE_BINS == 2 * SAMPLE_THREADS, "a thread has two bins");
 
-// The bits in which the keys of `n` entries differ, for all threads.
+// The bits in which the keys of `n` entries differ, for all threads. Calls take turns: 0, 1, 0, ...
 template <typename Key>
-__device__ __forceinline__ uint64_t varying_bits(Shared& s, uint32_t n, Key key) {
+__device__ __forceinline__ uint64_t varying_bits(Shared& s, uint32_t turn, uint32_t n, Key key) {
     uint64_t bits = 0;
     for (uint32_t i = threadIdx.x; i < n; i += SAMPLE_THREADS) bits |= key(i) ^ key(0);
 #pragma unroll
     for (uint32_t offset = WARP / 2; offset > 0; offset /= 2) bits |= __shfl_xor_sync(ALL_LANES, bits, offset);
-    if (threadIdx.x % WARP == 0) s.warp_sums[threadIdx.x / WARP] = bits;
-    __syncthreads();  // every warp's bits are there
-    for (uint32_t i = 0; i < SAMPLE_WARPS; i++) bits |= s.warp_sums[i];
-    __syncthreads();  // they are read before they are written again
+    if (threadIdx.x % WARP == 0) s.warp_bits[turn][threadIdx.x / WARP] = bits;
+    __syncthreads();  // every warp's bits are there, and those of the turn before are read
+    for (uint32_t i = 0; i < SAMPLE_WARPS; i++) bits |= s.warp_bits[turn][i];
     return bits;
 }
 
 // Of `n` entries, the key at which the running sum of masses, by ascending keys of `n_bits`, exceeds `target`, which becomes
-// what is left of it among the entries with that key.
+// what is left of it among the entries with that key. Calls take turns: 0, 1, 0, ...
 template <typename Key, typename Mass>
-__device__ __forceinline__ uint64_t select(Shared& s, uint32_t n, uint32_t n_bits, uint64_t& target, Key key, Mass mass) {
+__device__ __forceinline__ uint64_t select(Shared& s, uint32_t turn, uint32_t n, uint32_t n_bits, uint64_t& target, Key key,
+                                           Mass mass) {
     // A digit that all keys share needs no histogram: the first bits of scores, and the last of those that were f32.
-    const uint64_t varying = varying_bits(s, n, key);
+    const uint64_t varying = varying_bits(s, turn, n, key);
     uint64_t found = key(0) & ~varying;
     for (int32_t shift = int32_t((n_bits - 1) / SAMPLE_BIN_BITS * SAMPLE_BIN_BITS); shift >= 0; shift -= SAMPLE_BIN_BITS) {
         if ((varying >> shift) % SAMPLE_BINS == 0) continue;
@@ -147,9 +148,9 @@ __device__ __forceinline__ uint64_t select(Shared& s, uint32_t n, uint32_t n_bit
 
 // ---- All blocks of a column -------------------------------------------------------------------------------------------
 
-// Waits until all blocks of the column are here; they run at the same time. What they wrote before can be read then.
+// Waits until all blocks of the column are here; they run at the same time. What they wrote before can be read then: what their
+// first threads wrote and, if a barrier came before, all of them.
 __device__ __forceinline__ void meet(uint32_t* arrived) {
-    __syncthreads();  // the whole block has written
     if (threadIdx.x == 0) {
         __threadfence();
         atomicAdd(arrived, 1);
@@ -161,9 +162,8 @@ __device__ __forceinline__ void meet(uint32_t* arrived) {
     __syncthreads();  // no thread goes on before the others have come
 }
 
-// Whether this block is the last one to come here: what the others wrote before can be read then.
+// Whether this block is the last one to come here: what the others wrote before can be read then, as above.
 __device__ __forceinline__ bool is_last(Shared& s, uint32_t* done) {
-    __syncthreads();  // the whole block has written
     if (threadIdx.x == 0) {
         __threadfence();
         s.is_last = atomicAdd(done, 1) == gridDim.x - 1;

@@ -6,6 +6,7 @@
 use crate::{
     emulator::Emulator,
     rig::{Random, model},
+    sampling,
 };
 use halfwarp::{
     Weights,
@@ -18,7 +19,9 @@ use halfwarp::{
         },
     },
     batch::{Batch, Phase, Rows},
+    sampler::{Draw, SamplingParams},
 };
+use std::sync::Arc;
 
 /// Instructions that order something.
 const WAITS: [&str; 7] =
@@ -41,6 +44,7 @@ fn run(
         let mut random = Random(9);
         let seq = cache.open();
         let mut all = Vec::new();
+        let greedy = Arc::new(Draw::new(SamplingParams::default(), weights.config.n_vocab, 129)?);
         for (phase, n_tokens) in [
             (Phase::Prompt, 100),
             (Phase::Prompt, 29),
@@ -50,7 +54,10 @@ fn run(
         ] {
             let mut batch = Batch::new();
             batch.push_as(phase, seq, &random.tokens(n_tokens), Rows::Last);
-            all.extend_from_slice(backend.forward(&batch, &mut cache)?.row(0)?);
+            batch.draw(greedy.clone());
+            let logits = backend.forward(&batch, &mut cache)?;
+            all.extend(logits.token(0)?.map(|token| token as f32));
+            all.extend_from_slice(logits.row(0)?);
         }
         Ok(all)
     })();
@@ -82,21 +89,22 @@ fn mutants(image: &Image) -> Vec<(String, String)> {
     mutants
 }
 
-#[test]
-#[ignore = "slow"]
-fn every_wait_is_needed() {
-    let emulator = Emulator::checked(90);
-    let weights = model();
+/// Takes each wait out of the images that `is_meant`, one at a time, and runs what is left.
+fn take_out_each_wait(
+    is_meant: impl Fn(&Image) -> bool,
+    run: impl Fn(&'static [Image], u32) -> Result<Vec<f32>, String>,
+) {
     let (mut n_missed, mut survivors) = (0, Vec::new());
     for arch in [75, 80, 90] {
-        let expected = run(&emulator, &weights, IMAGES, arch).unwrap();
-        for (i, image) in IMAGES.iter().enumerate().filter(|(_, image)| image.is_ptx && image.arch == arch) {
+        let expected = run(IMAGES, arch).unwrap();
+        let is_run = |image: &Image| image.is_ptx && image.arch == arch && is_meant(image);
+        for (i, image) in IMAGES.iter().enumerate().filter(|(_, image)| is_run(image)) {
             for (what, ptx) in mutants(image) {
                 let mut images = IMAGES.to_vec();
                 images[i].bytes = ptx.into_bytes().leak();
-                let outcome = match run(&emulator, &weights, images.leak(), arch) {
+                let outcome = match run(images.leak(), arch) {
                     Err(finding) => finding,
-                    Ok(rows) if rows != expected => "other results".into(),
+                    Ok(result) if result != expected => "other results".into(),
                     Ok(_) => {
                         survivors.push(format!("sm_{arch} {what}"));
                         "NOT MISSED".into()
@@ -110,4 +118,26 @@ fn every_wait_is_needed() {
     }
     println!("{n_missed} waits were taken out, {} were not missed", survivors.len());
     assert!(survivors.is_empty(), "{survivors:#?}");
+}
+
+#[test]
+#[ignore = "slow"]
+fn every_wait_is_needed() {
+    let emulator = Emulator::checked(90);
+    let weights = model();
+    take_out_each_wait(|image| image.file != "sample", |images, arch| run(&emulator, &weights, images, arch));
+}
+
+#[test]
+#[ignore = "slow"]
+fn every_wait_is_needed_in_sampling() {
+    let emulator = Emulator::checked(90);
+    let weights = model();
+    take_out_each_wait(
+        |image| image.file == "sample",
+        |images, arch| {
+            let tokens = sampling::outcome(&emulator, images, arch)?;
+            Ok([tokens, run(&emulator, &weights, images, arch)?].concat())
+        },
+    );
 }

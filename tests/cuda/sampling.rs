@@ -5,7 +5,10 @@ use halfwarp::{
     backend::cuda::{
         Counts,
         driver::{Buffer, Gpu},
-        images::constants::{MAX_COLUMNS, NO_COLUMN, STEP_PAGES, STEP_POSITIONS, STEP_ROWS, STEP_TOKENS},
+        images::{
+            Image,
+            constants::{MAX_COLUMNS, NO_COLUMN, STEP_PAGES, STEP_POSITIONS, STEP_ROWS, STEP_TOKENS},
+        },
         sample::{Drawn, Draws},
     },
     cache::{KvCache, SeqId},
@@ -161,7 +164,10 @@ struct Rig {
 
 impl Rig {
     fn new(n_vocab: usize) -> Self {
-        let gpu = Gpu::open(0).unwrap();
+        Self::on(Gpu::open(0).unwrap(), n_vocab)
+    }
+
+    fn on(gpu: Gpu, n_vocab: usize) -> Self {
         let len = STEP_PAGES as usize;
         Self {
             draws: Draws::new(&gpu, n_vocab).unwrap(),
@@ -305,4 +311,45 @@ fn weights_have_the_samplers_bits() {
         drop(rig);
         emulator.assert_clean();
     }
+}
+
+/// Tokens of a few texts, or what went wrong or was found on the way: for `mutations`.
+pub fn outcome(emulator: &Emulator, images: &'static [Image], arch: u32) -> Result<Vec<f32>, String> {
+    let options = r#""seed": 3, "check": true, "quiet": true, "patience": 2000000"#;
+    emulator.reset(&format!(r#"{{"arch": {arch}, {options}}}"#));
+    let tokens = drawn(Gpu::open(0).unwrap().with_images(images));
+    match emulator.findings() {
+        findings if findings.is_empty() => tokens,
+        findings => Err(findings.lines().next().unwrap_or_default().to_owned()),
+    }
+}
+
+/// Columns that take the likeliest token, then columns of every other kind; by blocks that meet, and by one.
+fn drawn(gpu: Gpu) -> Result<Vec<f32>, String> {
+    let greedy = SamplingParams::default();
+    let plain = SamplingParams { temperature: 1.0, seed: 1, ..greedy.clone() };
+    let top_k = SamplingParams { top_k: 20, ..plain.clone() };
+    let both = SamplingParams { top_p: 0.9, ..top_k.clone() };
+    let top_p = SamplingParams { top_p: 0.8, min_p: 0.01, ..plain.clone() };
+    let penalized = SamplingParams { repetition_penalty: 1.5, ..top_p.clone() };
+    let (mut random, mut all) = (Random(8), Vec::new());
+    let others = vec![plain.clone(), top_k, both, top_p, penalized];
+    for n_vocab in [2000, 31] {
+        let mut rig = Rig::on(gpu.clone(), n_vocab);
+        for columns in [vec![greedy.clone(); 2], others.clone()] {
+            let mut cache = KvCache::new(COLUMNS, 64, n_vocab);
+            let text = |params| Text::of(cache.open(), vec![0], params, n_vocab, (Vec::new(), 0));
+            let mut texts: Vec<Text> = columns.into_iter().map(text).collect();
+            for _ in 0..3 {
+                let n_logits = texts.len() * n_vocab;
+                let logits: Vec<f32> = (0..n_logits).map(|_| (random.unit() * 40.0).round() / 4.0).collect();
+                let found = rig.draw(&texts, &logits);
+                for (text, found) in texts.iter_mut().zip(found) {
+                    text.tokens.push(found?);
+                }
+            }
+            all.extend(texts.iter().flat_map(|text| &text.tokens).map(|&token| token as f32));
+        }
+    }
+    Ok(all)
 }

@@ -280,7 +280,8 @@ impl Draws {
         // All blocks of a column have a multiprocessor each: they meet.
         let n_blocks = n_vocab.div_ceil(c::SAMPLE_THREADS).min((gpu.n_sms / n_columns).max(1));
         let grid = [n_blocks, n_columns, 1];
-        let shape = Shape { grid, block: c::SAMPLE_THREADS, shared: 0, overlaps: true };
+        let overlaps = kind == Kind::Greedy;
+        let shape = Shape { grid, block: c::SAMPLE_THREADS, shared: 0, overlaps };
         let (records, tables) = ((&self.records).into(), (&mut self.on_device).into());
         let (meetings, bests) = ((&mut self.meetings).into(), (&mut self.bests).into());
         let (logits, step, drawn) = (logits.into(), step.into(), drawn.words.arg());
