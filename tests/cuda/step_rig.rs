@@ -58,13 +58,17 @@ impl Env {
 }
 
 impl StepRig {
-    pub fn new((n_embd, n_head, n_inner, n_vocab): ModelShape) -> Self {
+    pub fn new(shape: ModelShape) -> Self {
+        Self::of(Gpu::open(0).unwrap(), shape)
+    }
+
+    /// The same on a device that is open.
+    pub fn of(gpu: Gpu, (n_embd, n_head, n_inner, n_vocab): ModelShape) -> Self {
         let json = serde_json::json!({"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 1,
             "n_embd": n_embd, "n_head": n_head, "n_inner": n_inner, "vocab_size": n_vocab, "n_positions": N_CTX,
             "layer_norm_epsilon": EPS});
         let config = Config::from_json(json.to_string().as_bytes()).unwrap();
         let dims = Dims::new(&config).unwrap();
-        let gpu = Gpu::open(0).unwrap();
         let kernels = Kernels::load(&gpu, &dims).unwrap();
         let columns = MAX_COLUMNS as usize;
         let chunks = columns * n_head * dims.max_chunks() as usize;
