@@ -14,13 +14,18 @@ PROFILE=${PROFILE:-release}
 failed=0
 
 cargo build --profile "$PROFILE" --bin halfwarp || exit 1
-folder=target/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")
+folder=${CARGO_TARGET_DIR:-target}/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")
 halfwarp=$folder/halfwarp
 device=$("$halfwarp" info --json | sed -n 's/^ *"cuda": "\(.*\)",\{0,1\}$/\1/p')
 [ -n "$device" ] || { echo "there is no CUDA device: $("$halfwarp" info | grep CUDA)" >&2; exit 1; }
 name=$(echo "${device%%,*}" | tr -cs '[:alnum:]' '-' | tr '[:upper:]' '[:lower:]')$(date +%Y-%m-%d)
-mkdir -p benches/record
-record=benches/record/$name.md
+folder=benches/record
+if env | grep -q '^CUDA_EMULATOR_'; then
+    # No record of a GPU.
+    device="emulated: $device" folder=target/record
+fi
+mkdir -p "$folder"
+record=$folder/$name.md
 
 # Prints a section: its title, the command, and what it wrote; a failure is noted and the next section follows.
 section() {

@@ -4,7 +4,7 @@
 // of a block's first rows are loaded before the kernel waits for its input: they do not depend on it.
 //
 // Work    a warp takes TILE_ROWS rows and one slice of at most SLICE_TILES tiles; a block takes all slices of one or more
-//         groups of TILE_ROWS rows, and goes on to others if the grid is smaller than the matrix.
+//         groups of TILE_ROWS rows. The grid covers all rows; that of the logits may be smaller, and its blocks go on.
 // Order   eight lanes share a row: each sums its columns, ascending, as one chain of fused multiply-adds; the lanes meet in a
 //         butterfly; slices add up in order. It depends on K alone: not on the grid, nor on the number of columns.
 //
@@ -85,8 +85,9 @@ __device__ __forceinline__ void multiply(float (&sums)[COLUMNS], const Pieces& w
     }
 }
 
-// All rows: `fill(x)` puts the input's planes where it likes and returns where; `store(t, r, y)` takes each result.
-template <uint32_t COLUMNS, typename Fill, typename Store>
+// All rows: `fill(x)` puts the input's planes where it likes and returns where; `store(t, r, y)` takes each result. A grid that has
+// blocks for all groups of rows needs no LOOPS.
+template <uint32_t COLUMNS, bool LOOPS, typename Fill, typename Store>
 __device__ __forceinline__ void linear(const Matrix& w, float* parts, Fill fill, Store store) {
     const Place at(w);
     const uint32_t n_groups = (w.n_rows + TILE_ROWS - 1) / TILE_ROWS;
@@ -124,10 +125,11 @@ __device__ __forceinline__ void linear(const Matrix& w, float* parts, Fill fill,
                 const uint32_t r = (first + item / (COLUMNS * TILE_ROWS)) * TILE_ROWS + item % TILE_ROWS;
                 if (r < w.n_rows) store(item / TILE_ROWS % COLUMNS, r, y);
             }
-            __syncthreads();  // they are read before the next group's take their place
         }
+        if (!LOOPS) return;
         first += gridDim.x * at.groups_per_block;
         if (first >= n_groups) return;
+        if (w.n_slices > 1) __syncthreads();  // the sums are read before the next group's take their place
         if (first + at.group < n_groups) pieces.load(w, at, first + at.group);
     }
 }
@@ -227,7 +229,7 @@ __device__ __forceinline__ void qkv(float* q, float* keys, float* values, const 
     const auto fill = [&] {
         return fill_normed<COLUMNS>(residual, gain, shift, eps, step, n_embd, w.n_octets());
     };
-    linear<COLUMNS>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float y) {
+    linear<COLUMNS, false>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float y) {
         const uint32_t position = step_position(step, t);
         if (position == NO_COLUMN) return;
         y += bias[r];
@@ -260,7 +262,7 @@ __device__ __forceinline__ void merge(float* residual, const float* chunk_out, c
     const auto fill = [&] {
         return fill_merged<COLUMNS>(chunk_out, chunk_stats, step, n_head, head_dim, max_chunks, w.n_octets());
     };
-    linear<COLUMNS>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float y) {
+    linear<COLUMNS, false>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float y) {
         if (step_position(step, t) != NO_COLUMN) residual[uint64_t(t) * n_embd + r] += y + bias[r];
     });
 }
@@ -283,7 +285,7 @@ __device__ __forceinline__ void fc(float* inner, const float* residual, const fl
     const auto fill = [&] {
         return fill_normed<COLUMNS>(residual, gain, shift, eps, step, n_embd, w.n_octets());
     };
-    linear<COLUMNS>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float y) {
+    linear<COLUMNS, false>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float y) {
         if (step_position(step, t) == NO_COLUMN) return;
         inner[uint64_t(t) * planes_len(inner_octets) + plane_index(r, inner_octets)] = activate(y + bias[r], activation);
     });
@@ -302,7 +304,7 @@ template <uint32_t COLUMNS>
 __device__ __forceinline__ void add(float* residual, const float* inner, Matrix w, const float* bias, const uint32_t* step,
                                     uint32_t n_embd) {
     const auto fill = [&] { return inner; };
-    linear<COLUMNS>(w, parts_after(0, 0), fill, [&](uint32_t t, uint32_t r, float y) {
+    linear<COLUMNS, false>(w, parts_after(0, 0), fill, [&](uint32_t t, uint32_t r, float y) {
         if (step_position(step, t) != NO_COLUMN) residual[uint64_t(t) * n_embd + r] += y + bias[r];
     });
 }
@@ -323,7 +325,7 @@ __device__ __forceinline__ void logits(float* y, const float* residual, const fl
     const auto fill = [&] {
         return fill_normed<COLUMNS>(residual, gain, shift, eps, step, n_embd, w.n_octets());
     };
-    linear<COLUMNS>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float v) {
+    linear<COLUMNS, true>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float v) {
         const uint32_t row = step[STEP_ROWS + t];
         if (row != NO_COLUMN) y[uint64_t(row) * w.n_rows + r] = v;
     });

@@ -105,6 +105,11 @@ pub trait Backend: Send {
     /// The model that runs.
     fn config(&self) -> &Config;
 
+    /// Bytes a second that the device's memory gives by its clock and width; `None` where that must be measured.
+    fn peak_bandwidth(&self) -> Option<f64> {
+        None
+    }
+
     /// Makes a KV cache of at least `n_tokens` positions, replacing the memory of an earlier one.
     fn new_cache(&mut self, n_tokens: usize) -> Result<KvCache>;
 

@@ -26,6 +26,10 @@ impl Backend for CudaBackend {
         &self.config
     }
 
+    fn peak_bandwidth(&self) -> Option<f64> {
+        self.gpu.peak_bandwidth()
+    }
+
     fn new_cache(&mut self, n_tokens: usize) -> Result<KvCache> {
         self.gpu.bind()?;
         let n_pages = n_tokens.div_ceil(PAGE_LEN);
@@ -57,9 +61,11 @@ impl Backend for CudaBackend {
             self.graphs.clear();
         }
         cache.append(batch)?;
-        let mut step = StepWords::new(&self.dims);
         self.draws.clear();
+        let mut step = std::mem::take(&mut self.next_step);
+        step.clear();
         let result = self.prompts(batch, cache, &mut step).and_then(|()| self.steps(batch, cache, &mut step));
+        self.next_step = step;
         if let Err(error) = result {
             // The cache's pages may be half written, and most errors of a device stay until the process ends.
             self.lost = Some(error.to_string());
@@ -177,7 +183,7 @@ pub(super) fn with_first_rows(batch: &Batch) -> impl Iterator<Item = (&Entry, u3
 }
 
 /// A step as the device takes it: see `kernels/common.cuh`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct StepWords {
     words: Vec<u32>,
     n_columns: usize,
@@ -188,7 +194,7 @@ pub(super) struct StepWords {
 }
 
 impl StepWords {
-    fn new(dims: &Dims) -> Self {
+    pub fn new(dims: &Dims) -> Self {
         let mut step = Self {
             words: vec![0; dims.step_len()],
             n_columns: 0,

@@ -2,7 +2,7 @@
 //!
 //! [`CudaBackend`]'s forward pass is GPT-2 in model order, over the launchers of [`kernels`]. Weights are packed on the device
 //! ([`model`]), keys and values live there in pages, prompts run on tensor cores (`prefill`), and a decode step is one recorded
-//! graph. Only [`driver`], `staging`, `probe` and the launchers are unsafe. Tested in `tests/cuda/`, on the emulator.
+//! graph. Only [`driver`], `probe` and the launchers are unsafe. Tested in `tests/cuda/`, on the emulator.
 //!
 //! - [`probe`]: whether there is a device, and why not.
 //! - [`driver`]: the driver API, as far as it is used here.
@@ -19,13 +19,13 @@ pub mod model;
 mod prefill;
 mod probe;
 pub mod sample;
-mod staging;
 
 pub use forward::DeviceLogits;
 pub use probe::probe;
 
 use crate::{Config, Error, Result, Weights};
 use driver::{Buffer, Gpu, Graph};
+use forward::StepWords;
 use kernels::{Activations, Dims, Kernels, Pages, planes_len};
 use model::Model;
 use prefill::Prefill;
@@ -46,6 +46,8 @@ pub struct CudaBackend {
     step: Buffer<u32>,
     /// The step as the device has it.
     sent_step: Vec<u32>,
+    /// The step that is being made.
+    next_step: StepWords,
     logits: DeviceLogits,
     draws: Draws,
     dims: Dims,
@@ -128,6 +130,7 @@ impl CudaBackend {
             prefill: Prefill::new(&gpu, &config, &dims)?,
             step: gpu.zeros(dims.step_len(), "the step")?,
             sent_step: vec![0; dims.step_len()],
+            next_step: StepWords::new(&dims),
             logits: DeviceLogits::new(&gpu, config.n_vocab)?,
             draws: Draws::new(&gpu, config.n_vocab)?,
             kernels,

@@ -5,8 +5,9 @@ use halfwarp::{
     backend::Backend,
     batch::{Batch, Phase, Rows},
     cache::{KvCache, SeqId},
+    sampler::{Draw, SamplingParams},
 };
-use std::{fmt, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
 /// What is timed: a prompt in one call, then tokens one by one, after `depth` cached ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub struct Bench {
     cache: KvCache,
     seq: SeqId,
     batch: Batch,
+    /// Greedy.
+    draw: Arc<Draw>,
 }
 
 impl Bench {
@@ -82,7 +85,9 @@ impl Bench {
     pub fn new(mut backend: Box<dyn Backend>) -> Result<Self, Failure> {
         let mut cache = backend.new_cache(backend.config().n_ctx)?;
         let seq = cache.open();
-        Ok(Self { backend, cache, seq, batch: Batch::new() })
+        let n_vocab = backend.config().n_vocab;
+        let draw = Draw::new(SamplingParams::default(), n_vocab, 0).map_err(halfwarp::Error::from)?;
+        Ok(Self { backend, cache, seq, batch: Batch::new(), draw: Arc::new(draw) })
     }
 
     /// What runs.
@@ -139,20 +144,29 @@ impl Bench {
         if !prompt.is_empty() {
             self.forward(Phase::Prompt, prompt, Rows::Last)?;
         }
-        for id in gen_ids {
-            self.forward(Phase::Generated, std::slice::from_ref(id), Rows::Last)?;
+        let mut drawn = None;
+        for &id in gen_ids {
+            drawn = self.forward(Phase::Generated, &[drawn.unwrap_or(id)], Rows::Last)?;
         }
         Ok(started.elapsed().as_secs_f64())
     }
 
-    fn forward(&mut self, phase: Phase, ids: &[u32], rows: Rows) -> Result<(), Failure> {
+    /// The token that the device drew, if it did: what it goes on with at no cost.
+    fn forward(&mut self, phase: Phase, ids: &[u32], rows: Rows) -> Result<Option<u32>, Failure> {
         self.batch.clear();
         self.batch.push_as(phase, self.seq, ids, rows);
+        if rows != Rows::None {
+            self.batch.draw(self.draw.clone());
+        }
         let logits = self.backend.forward(&self.batch, &mut self.cache)?;
-        if logits.n_rows() > 0 {
+        if logits.n_rows() == 0 {
+            return Ok(None);
+        }
+        let drawn = logits.token(0)?;
+        if drawn.is_none() {
             std::hint::black_box(logits.row(0)?);
         }
-        Ok(())
+        Ok(drawn)
     }
 
     /// The logits after `ids`, from an empty cache, which is left empty.

@@ -27,7 +27,8 @@ times after a warm-up. Like llama-bench it times forward calls alone: no tokeniz
 Before anything is timed, a prompt in one call and the same prompt token by token must give the same bits.
 
 GB/s counts the weights and the cached keys and values that decoding reads; `of read` compares it with the rate at which \
-the same threads read memory and do nothing else.
+the same threads read memory and do nothing else; on a GPU, with its memory's peak. There a token is drawn on the device, and it \
+alone comes back.
 
 Examples:
   halfwarp bench                                       the bundled model
@@ -119,17 +120,25 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let bar = progress_bar(threads.len() * tests.len() * args.repetitions as usize);
     let mut records = Vec::new();
     for &n_threads in &threads {
-        bar.set_message("measuring the memory");
-        let read_rate = read_bandwidth(n_threads, 3);
         let n_cache = weights.config.n_ctx;
         let options = OpenOptions { device: args.device, threads: Some(n_threads), n_cache };
         let backend = open_backend(weights.clone(), options)?;
+        bar.set_message("measuring the memory");
+        let peak = backend.peak_bandwidth();
+        let read_rate = peak.unwrap_or_else(|| read_bandwidth(n_threads, 3));
         let mut bench = Bench::new(backend)?;
         bench.verify()?;
         for &test in &tests {
             bar.set_message(format!("{test}, {n_threads} threads"));
             let samples = bench.run(test, args.repetitions, !args.no_warmup, || bar.inc(1))?;
-            records.push(Record { test, samples, n_threads, read_rate, backend: bench.backend_name() });
+            records.push(Record {
+                test,
+                samples,
+                n_threads,
+                read_rate,
+                is_peak: peak.is_some(),
+                backend: bench.backend_name(),
+            });
         }
     }
     bar.finish_and_clear();

@@ -43,6 +43,8 @@ pub struct Record {
     pub n_threads: usize,
     /// Bytes a second that these threads read from memory.
     pub read_rate: f64,
+    /// That rate is the peak of a GPU's memory, not measured.
+    pub is_peak: bool,
     /// What ran it.
     pub backend: String,
 }
@@ -159,11 +161,16 @@ fn markdown(model: &Model, records: &[Record]) -> Result<(), Failure> {
         out.line(line(&|c| pad(c, &row[c])))?;
     }
     if let Some(record) = records.first() {
-        out.line(format_args!(
-            "\nread: {:.1} GB/s, {} threads over memory and nothing else",
-            record.read_rate / 1e9,
-            record.n_threads
-        ))?;
+        let rate = record.read_rate / 1e9;
+        match record.is_peak {
+            true => out.line(format_args!("\nread: {rate:.1} GB/s, the peak of the GPU's memory"))?,
+            false => {
+                let n_threads = record.n_threads;
+                out.line(format_args!(
+                    "\nread: {rate:.1} GB/s, {n_threads} threads over memory and nothing else"
+                ))?;
+            }
+        }
     }
     out.flush()
 }

@@ -3,18 +3,19 @@
 //! Everything that calls the driver is here, on top of cudarc. One stream, so that order needs no events: cudarc's tracking
 //! of them is off, and memory is allocated once. Every error says what was being done. Tested in `tests/cuda/`.
 
-use super::{
-    images::{self, Image},
-    staging,
-};
+mod code;
+mod memory;
+mod staging;
+
+pub use code::{Kernel, Module};
+pub use memory::{Arg, Buffer};
+pub use staging::Staging;
+
+use super::images::{self, Image};
 use crate::{Error, Result};
+use code::{Loaded, load_image};
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
-use std::{
-    ffi::{CString, c_char, c_void},
-    marker::PhantomData,
-    mem, ptr,
-    sync::Arc,
-};
+use std::{ffi::c_void, marker::PhantomData, mem, ptr, sync::Arc};
 
 /// A device with its one stream.
 #[derive(Clone, Debug)]
@@ -35,8 +36,9 @@ pub struct Gpu {
 
 /// The driver's error, with what was being done.
 pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(DriverError) -> Error {
-    let what = what.into();
+    // A text is made of it only if there is an error.
     move |error| {
+        let what = what.into();
         // SAFETY: only reads; the driver is open, since it gave the error.
         let name = error.error_name().map_or("unknown error".into(), |n| n.to_string_lossy().into_owned());
         let text = error.error_string().map_or(String::new(), |t| t.to_string_lossy().into_owned());
@@ -92,6 +94,15 @@ impl Gpu {
     /// Free and total memory, in bytes.
     pub fn memory(&self) -> Result<(usize, usize)> {
         self.context.mem_get_info().map_err(failed("asking for free memory"))
+    }
+
+    /// Bytes a second of the memory, by its clock and width: two transfers a cycle. `None` where the driver does not say.
+    pub fn peak_bandwidth(&self) -> Option<f64> {
+        use sys::CUdevice_attribute as A;
+        let kilohertz = self.context.attribute(A::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE).ok()?;
+        let bits = self.context.attribute(A::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH).ok()?;
+        let rate = 2.0 * f64::from(kilohertz) * 1e3 * f64::from(bits) / 8.0;
+        (rate > 0.0).then_some(rate)
     }
 
     /// Makes the calling thread use this device; every call of [`super::CudaBackend`] begins with it.
@@ -276,85 +287,8 @@ impl Gpu {
     }
 }
 
-pub use staging::Staging;
-
 /// Most arguments of a kernel.
 const MAX_ARGS: usize = 20;
-
-/// Memory on the device.
-#[derive(Debug)]
-pub struct Buffer<T> {
-    address: u64,
-    len: usize,
-    context: Arc<CudaContext>,
-    element: PhantomData<T>,
-}
-
-impl<T> Buffer<T> {
-    /// Elements.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether it has no elements.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Bytes.
-    pub fn n_bytes(&self) -> usize {
-        self.len * size_of::<T>()
-    }
-
-    /// The address of element `at`, for a kernel.
-    pub fn at(&self, at: usize) -> Arg {
-        assert!(at <= self.len, "element {at} of {}", self.len);
-        Arg(self.address + (at * size_of::<T>()) as u64)
-    }
-}
-
-impl<T> Drop for Buffer<T> {
-    fn drop(&mut self) {
-        // A failure means that the context is lost, and the memory with it.
-        let _ = self.context.bind_to_thread();
-        // SAFETY: the address is this buffer's own; freeing waits for work that uses it.
-        let _ = unsafe { result::free_sync(self.address) };
-    }
-}
-
-/// A kernel's argument.
-#[derive(Clone, Copy, Debug)]
-pub struct Arg(u64);
-
-impl Arg {
-    pub(super) fn address(address: u64) -> Self {
-        Self(address)
-    }
-}
-
-impl From<u32> for Arg {
-    fn from(value: u32) -> Self {
-        Self(value.into())
-    }
-}
-
-impl From<f32> for Arg {
-    fn from(value: f32) -> Self {
-        Self(value.to_bits().into())
-    }
-}
-
-impl<T> From<&Buffer<T>> for Arg {
-    fn from(buffer: &Buffer<T>) -> Self {
-        buffer.at(0)
-    }
-}
-
-impl<T> From<&mut Buffer<T>> for Arg {
-    fn from(buffer: &mut Buffer<T>) -> Self {
-        buffer.at(0)
-    }
-}
 
 /// How a kernel is launched.
 #[derive(Clone, Copy, Debug)]
@@ -367,63 +301,6 @@ pub struct Shape {
     pub shared: u32,
     /// Whether it may start before the kernel in front of it has ended: it waits for it by itself.
     pub overlaps: bool,
-}
-
-/// Loaded code; it stays loaded as long as one of its kernels lives.
-#[derive(Clone, Debug)]
-pub struct Module(Arc<Loaded>);
-
-#[derive(Debug)]
-struct Loaded {
-    handle: sys::CUmodule,
-    image: &'static Image,
-    context: Arc<CudaContext>,
-}
-
-impl Module {
-    /// Which code it is.
-    pub fn image(&self) -> &'static Image {
-        self.0.image
-    }
-
-    /// The kernel `name`, allowed `shared` bytes of dynamic shared memory.
-    pub fn kernel(&self, name: &'static str, shared: u32) -> Result<Kernel> {
-        let c_name = CString::new(name).expect("names of kernels have no NUL");
-        // SAFETY: the module is loaded.
-        let handle = unsafe { result::module::get_function(self.0.handle, c_name) }
-            .map_err(failed(format!("finding kernel {name} in {}", self.0.image.file)))?;
-        let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-        // Above 48 KiB a kernel has to ask.
-        if shared > 48 * 1024 {
-            // SAFETY: the function was just found.
-            unsafe { result::function::set_function_attribute(handle, attribute, shared as i32) }
-                .map_err(failed(format!("giving {name} {shared} bytes of shared memory")))?;
-        }
-        Ok(Kernel { handle, name, module: self.clone() })
-    }
-}
-
-impl Drop for Loaded {
-    fn drop(&mut self) {
-        let _ = self.context.bind_to_thread();
-        // SAFETY: every kernel of this module holds it, so that none is left.
-        let _ = unsafe { result::module::unload(self.handle) };
-    }
-}
-
-/// A kernel of a [`Module`].
-#[derive(Clone, Debug)]
-pub struct Kernel {
-    handle: sys::CUfunction,
-    name: &'static str,
-    module: Module,
-}
-
-impl Kernel {
-    /// Compiled for sm_90 or newer: it waits for the kernel before it by an instruction.
-    fn may_overlap(&self) -> bool {
-        self.module.0.image.arch >= 90
-    }
 }
 
 /// A recorded sequence of launches.
@@ -443,33 +320,5 @@ impl Drop for Graph {
     }
 }
 
-// SAFETY: the driver's handles may be used from any thread that the context is bound to, which `Gpu::bind` does; none of these
-// has state of its own that a call through `&self` would change.
-unsafe impl Send for Loaded {}
-// SAFETY: as above.
-unsafe impl Sync for Loaded {}
-// SAFETY: as above.
-unsafe impl Send for Kernel {}
-// SAFETY: as above; a graph is launched by one thread at a time, since the backend is behind `&mut`.
+// SAFETY: a graph may be used from any thread that the context is bound to, by one at a time: the backend is behind `&mut`.
 unsafe impl Send for Graph {}
-
-/// Loads an image; the error carries the log of the driver's compiler.
-fn load_image(image: &Image) -> Result<sys::CUmodule> {
-    use sys::CUjit_option_enum as Option;
-    let mut log = [0u8; 2048];
-    let mut options = [Option::CU_JIT_ERROR_LOG_BUFFER, Option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
-    let mut values = [log.as_mut_ptr().cast::<c_void>(), ptr::without_provenance_mut(log.len())];
-    let mut handle = ptr::null_mut();
-    // SAFETY: the image is whole and, being PTX, ends in a NUL; the log and its length are described by the options.
-    let code = unsafe {
-        let bytes = image.bytes.as_ptr().cast();
-        sys::cuModuleLoadDataEx(&raw mut handle, bytes, 2, options.as_mut_ptr(), values.as_mut_ptr())
-    };
-    code.result().map_err(|error| {
-        let kind = if image.is_ptx { "PTX" } else { "machine code" };
-        let log: Vec<u8> = log.into_iter().take_while(|&b| b as c_char != 0).collect();
-        let log = String::from_utf8_lossy(&log);
-        failed(format!("loading {} ({kind} for sm_{}) {log}", image.file, image.arch))(error)
-    })?;
-    Ok(handle)
-}

@@ -1,6 +1,6 @@
 //! [`Staging`]: the way of large data to the device.
 
-use super::driver::{Buffer, Gpu, failed};
+use super::{Buffer, Gpu, failed};
 use crate::Result;
 use cudarc::driver::{result, sys};
 use std::{ffi::c_void, ptr, slice};
