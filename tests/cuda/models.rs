@@ -5,10 +5,12 @@ use crate::{
     golden::{self, Distance, Golden},
 };
 use halfwarp::{
-    Weights,
-    backend::{Backend, cuda::CudaBackend},
+    Config, Weights,
+    backend::{Backend, cpu::CpuBackend, cuda::CudaBackend},
     batch::{Batch, Phase, Rows},
+    config::Activation,
 };
+use std::sync::Arc;
 
 pub fn open(weights: &Weights) -> CudaBackend {
     CudaBackend::open(0, weights, weights.config.n_ctx, &mut |_, _| {}).unwrap()
@@ -61,4 +63,48 @@ fn prefill_matches_the_reference_on_every_architecture() {
             emulator.assert_clean();
         }
     }
+}
+
+/// Bugs on purpose, in what the device is given: the gate that the backend passes refuses each, in decode and in prefill.
+#[test]
+fn seeded_bugs_are_refused_by_the_same_gate() {
+    let _emulator = Emulator::new(r#"{"arch": 90}"#);
+    type Bug = (&'static str, fn(&mut Weights));
+    let bugs: [Bug; 6] = [
+        ("erf for tanh in GELU", |w| w.config.activation = Activation::GeluErf),
+        ("another epsilon", |w| w.config.layer_norm_epsilon = 1e-3),
+        ("attention without its scale", |w| w.config.scale_attn_weights = false),
+        ("a bias of c_attn dropped", |w| w.h[0].attn.c_attn.bias[0] = 0.0),
+        ("a bias of the MLP dropped", |w| w.h[1].mlp.c_fc.bias.fill(0.0)),
+        ("layers in another order", |w| w.h.swap(0, 1)),
+    ];
+    let golden = Golden::open("tales");
+    for (bug, seed) in bugs {
+        let mut weights = golden::weights("tales");
+        seed(&mut weights);
+        let mut backend = open(&weights);
+        for phase in [Phase::Prompt, Phase::Generated] {
+            let distance = Distance::new(&golden, &all_logits(&mut backend, phase, &golden.ids));
+            assert!(!distance.within(&T1), "{bug}, {phase:?}: the gate passes {distance:?}");
+        }
+    }
+}
+
+/// Larger than several slots of the pinned memory that it goes through.
+#[test]
+fn a_matrix_of_many_pieces_arrives_whole() {
+    let emulator = Emulator::checked(90);
+    let json = br#"{"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 1, "n_head": 4, "n_embd": 256,
+        "n_positions": 32, "vocab_size": 65537, "layer_norm_epsilon": 1e-5}"#;
+    let weights = Arc::new(Weights::random(Config::from_json(json).unwrap(), 8));
+    assert!(weights.wte.n_bytes() > 4 * halfwarp::backend::cuda::model::PIECE);
+    let ids = [65536, 3, 40000];
+    let expected = all_logits(&mut CpuBackend::new(weights.clone(), None), Phase::Prompt, &ids);
+    let mut backend = open(&weights);
+    let ours = all_logits(&mut backend, Phase::Generated, &ids);
+    for (i, (ours, expected)) in ours.iter().zip(&expected).enumerate() {
+        assert!((ours - expected).abs() < 1e-5, "logit {i} is {ours}, expected {expected}");
+    }
+    drop(backend);
+    emulator.assert_clean();
 }

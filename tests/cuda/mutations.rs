@@ -17,7 +17,6 @@ use halfwarp::{
             CudaBackend,
             driver::Gpu,
             images::{IMAGES, Image},
-            kernels::COLUMN_COUNTS,
         },
     },
     batch::{Batch, Phase, Rows},
@@ -98,8 +97,13 @@ fn mutants(image: &Image) -> Vec<(String, String, String)> {
     mutants
 }
 
-/// Each decode product once, of 1, 4 and 8 columns, with inputs of two slices and more outputs than blocks take at once.
-fn wide_step(emulator: &Emulator, images: &'static [Image], arch: u32) -> Result<Vec<f32>, String> {
+/// Each decode product of `n_columns` once, with inputs of two slices and more outputs than blocks take at once.
+fn wide_step(
+    emulator: &Emulator,
+    images: &'static [Image],
+    arch: u32,
+    n_columns: u32,
+) -> Result<Vec<f32>, String> {
     emulator.reset(&format!(r#"{{"arch": {arch}, "seed": 3, "check": true, "quiet": true}}"#));
     let result = (|| {
         let n_vocab = 4 * 4 * 2 * 132 + 50;
@@ -111,19 +115,15 @@ fn wide_step(emulator: &Emulator, images: &'static [Image], arch: u32) -> Result
         let zeros = vec![0.0; rig.pages_len()];
         let mut pages = rig.pages(&[zeros.clone(), zeros]);
         let mut logits = rig.env.gpu.zeros(8 * n_vocab, "a test")?;
-        let mut all = Vec::new();
-        for n_columns in COLUMN_COUNTS {
-            let (step, act) = (rig.env.step(n_columns), &mut rig.act);
-            step.qkv(act, &mut pages, &norm, &c_attn)?;
-            step.attention(act, &pages, 0.125)?;
-            step.merge(act, &c_proj)?;
-            step.fc(act, &norm, &c_fc)?;
-            step.add(act, &mlp_c_proj)?;
-            step.logits(&mut logits, act, &norm, &wte)?;
-            rig.env.gpu.synchronize()?;
-            all.extend(rig.read(&logits));
-        }
-        Ok(all)
+        let (step, act) = (rig.env.step(n_columns), &mut rig.act);
+        step.qkv(act, &mut pages, &norm, &c_attn)?;
+        step.attention(act, &pages, 0.125)?;
+        step.merge(act, &c_proj)?;
+        step.fc(act, &norm, &c_fc)?;
+        step.add(act, &mlp_c_proj)?;
+        step.logits(&mut logits, act, &norm, &wte)?;
+        rig.env.gpu.synchronize()?;
+        Ok(rig.read(&logits))
     })();
     outcome(emulator, result)
 }
@@ -192,7 +192,8 @@ fn every_wait_is_needed() {
             }
             let mut all = run(&emulator, &weights, images, arch)?;
             if kernel.starts_with("linear_decode") {
-                all.extend(wide_step(&emulator, images, arch)?);
+                let n_columns = kernel.rsplit('_').next().and_then(|n| n.parse().ok());
+                all.extend(wide_step(&emulator, images, arch, n_columns.unwrap())?);
             }
             Ok(all)
         },

@@ -15,7 +15,7 @@ use crate::{
 use half::f16;
 
 /// Bytes of a piece, at most, where a tile's rows are not more.
-const PIECE: usize = 8 << 20;
+pub const PIECE: usize = 8 << 20;
 
 /// A model, ready to run.
 #[derive(Debug)]
