@@ -128,10 +128,10 @@ fn wide_step(
     outcome(emulator, result)
 }
 
-/// A model with one head of `head_dim`.
-fn one_head(head_dim: usize) -> Weights {
-    let json = serde_json::json!({"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 1, "n_head": 1,
-        "n_embd": head_dim, "n_positions": 320, "vocab_size": 517, "layer_norm_epsilon": 1e-5});
+/// A model of one layer.
+fn one_layer(n_head: usize, head_dim: usize) -> Weights {
+    let json = serde_json::json!({"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 1, "n_head": n_head,
+        "n_embd": n_head * head_dim, "n_positions": 320, "vocab_size": 517, "layer_norm_epsilon": 1e-5});
     Weights::random(Config::from_json(json.to_string().as_bytes()).unwrap(), 5)
 }
 
@@ -181,21 +181,33 @@ fn take_out_each_wait(
 
 #[test]
 #[ignore = "slow"]
-fn every_wait_is_needed() {
+fn every_wait_is_needed_in_decode() {
     let emulator = Emulator::checked(90);
     let weights = model();
     take_out_each_wait(
-        |image| image.file != "sample",
+        |image| ["embed", "attention_decode", "linear_decode"].contains(&image.file),
         |kernel, images, arch| {
-            if let Some(head_dim) = kernel.strip_prefix("attention_prefill_f32_") {
-                return run(&emulator, &one_head(head_dim.parse().unwrap()), images, arch);
-            }
             let mut all = run(&emulator, &weights, images, arch)?;
             if kernel.starts_with("linear_decode") {
                 let n_columns = kernel.rsplit('_').next().and_then(|n| n.parse().ok());
                 all.extend(wide_step(&emulator, images, arch, n_columns.unwrap())?);
             }
             Ok(all)
+        },
+    );
+}
+
+#[test]
+#[ignore = "slow"]
+fn every_wait_is_needed_in_prompts() {
+    let emulator = Emulator::checked(90);
+    // Wide enough that products take several steps.
+    let wide = one_layer(10, 64);
+    take_out_each_wait(
+        |image| image.file.contains("prefill"),
+        |kernel, images, arch| match kernel.strip_prefix("attention_prefill_f32_") {
+            Some(head_dim) => run(&emulator, &one_layer(1, head_dim.parse().unwrap()), images, arch),
+            None => run(&emulator, &wide, images, arch),
         },
     );
 }
