@@ -6,7 +6,7 @@
 //   step  see common.cuh
 //
 // Work    a block takes one column, a thread an octet of it
-// Launch  grid columns, block EMBED_THREADS, no shared memory
+// Launch  grid columns, block EMBED_THREADS, no shared memory, after the step before has ended: it waits for nothing itself
 // Bytes   a column: reads 4*C, writes 4*C
 // Exact   yes
 #include "common.cuh"
@@ -16,7 +16,6 @@ constexpr uint32_t EMBED_THREADS = 128;
 extern "C" __global__ void __launch_bounds__(EMBED_THREADS)
 embed_decode_f16(float* x, const uint4* wte, const uint4* wpe, const uint32_t* step, uint32_t n_embd) {
     let_next_start();
-    wait_for_previous();
     const uint32_t column = blockIdx.x;
     const uint32_t position = step_position(step, column);
     if (position == NO_COLUMN) return;

@@ -5,7 +5,6 @@ mod logprobs;
 
 use halfwarp::sampler::{History, Sampler, SamplingError, SamplingParams, TokenLogprobs, philox::token_bits};
 use proptest::prelude::*;
-use std::time::Instant;
 
 const NEG_INF: f32 = f32::NEG_INFINITY;
 
@@ -357,7 +356,7 @@ fn time_per_token() {
     let time = |name: &str, mut run: Box<dyn FnMut()>| {
         let mut times: Vec<f64> = (0..300)
             .map(|_| {
-                let start = Instant::now();
+                let start = std::time::Instant::now();
                 run();
                 start.elapsed().as_secs_f64()
             })

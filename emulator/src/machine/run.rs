@@ -112,7 +112,6 @@ fn run_group(
     let meeting = warp.meeting();
     let alone = warp.groups.len() == 1;
     let (frame, active) = (warp.groups[0].frame, warp.groups[0].mask);
-    let code = &world.program.code[..];
     let observed = !watch.observers.is_empty();
     let mut followed = watch.follows();
     let mut pc = warp.groups[0].pc;
@@ -122,7 +121,7 @@ fn run_group(
         predicates: &mut warp.predicates[frame.predicate as usize..],
     };
     let left = loop {
-        let instr = &code[pc as usize];
+        let instr = &world.program.code[pc as usize];
         let mask = guarded(&registers, instr, active);
         warp.info.clock += 1;
         if matches!(instr.exec, Exec::Sync(_)) && mask != 0 {
