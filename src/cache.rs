@@ -4,7 +4,14 @@
 //! Full pages can be shared between sequences that start alike: a page is written only by the sequence that fills it,
 //! so a shared one never changes. Used by the engine and every backend; tested below and in `tests/invariance/`.
 
-use crate::{Error, Result, batch::Batch};
+mod prefix;
+
+pub use prefix::PrefixCache;
+
+use crate::{
+    Error, Result,
+    batch::{Batch, Entry},
+};
 
 /// Positions in one page.
 pub const PAGE_LEN: usize = 32;
@@ -24,15 +31,32 @@ struct Sequence {
     pages: Vec<u32>,
 }
 
+/// Who has a page. It is free when nobody has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Page {
+    /// Sequences that hold it.
+    n_owners: u32,
+    /// Whether a [`PrefixCache`] keeps it.
+    is_kept: bool,
+}
+
+impl Page {
+    /// Whether a sequence that holds it must not write it.
+    fn is_shared(self) -> bool {
+        self.n_owners > 1 || self.is_kept
+    }
+}
+
 /// Page tables of all sequences.
 #[derive(Debug)]
 pub struct KvCache {
     n_ctx: usize,
     n_vocab: usize,
     sequences: Vec<Sequence>,
-    /// Sequences that hold each page.
-    owners: Vec<u32>,
+    pages: Vec<Page>,
     free: Vec<u32>,
+    /// Pages that sequences hold.
+    n_used: usize,
 }
 
 impl KvCache {
@@ -44,8 +68,9 @@ impl KvCache {
             n_ctx,
             n_vocab,
             sequences: Vec::new(),
-            owners: vec![0; n_pages as usize],
+            pages: vec![Page::default(); n_pages as usize],
             free: (0..n_pages).rev().collect(),
+            n_used: 0,
         }
     }
 
@@ -68,32 +93,38 @@ impl KvCache {
         let n_pages = n_tokens.min(source.tokens.len()) / PAGE_LEN;
         let (tokens, pages) =
             (source.tokens[..n_pages * PAGE_LEN].to_vec(), source.pages[..n_pages].to_vec());
-        let fork = self.open();
-        for &page in &pages {
-            self.owners[page as usize] += 1;
+        Ok(self.open_on(&tokens, &pages))
+    }
+
+    /// Starts a sequence of `tokens`, which full `pages` hold.
+    fn open_on(&mut self, tokens: &[u32], pages: &[u32]) -> SeqId {
+        let seq = self.open();
+        for &page in pages {
+            self.hold(page);
         }
-        let sequence = &mut self.sequences[fork.index as usize];
+        let sequence = &mut self.sequences[seq.index as usize];
         sequence.tokens.extend(tokens);
         sequence.pages.extend(pages);
-        Ok(fork)
+        seq
     }
 
     /// Cuts `seq` to at most `n_tokens` and returns how many it still holds: fewer than asked for where the cut goes
     /// through a page that another sequence shares.
     pub fn truncate(&mut self, seq: SeqId, n_tokens: usize) -> Result<usize> {
-        self.get(seq)?;
-        let Self { sequences, owners, free, .. } = self;
-        let sequence = &mut sequences[seq.index as usize];
+        let sequence = self.get(seq)?;
         let mut keep = n_tokens.min(sequence.tokens.len());
         if let Some(&page) = sequence.pages.get(keep / PAGE_LEN)
-            && owners[page as usize] > 1
+            && self.pages[page as usize].is_shared()
         {
             keep -= keep % PAGE_LEN;
         }
-        for page in sequence.pages.drain(keep.div_ceil(PAGE_LEN)..) {
-            give_back(owners, free, page);
+        let index = seq.index as usize;
+        self.sequences[index].tokens.truncate(keep);
+        while self.sequences[index].pages.len() > keep.div_ceil(PAGE_LEN)
+            && let Some(page) = self.sequences[index].pages.pop()
+        {
+            self.let_go(page);
         }
-        sequence.tokens.truncate(keep);
         Ok(keep)
     }
 
@@ -118,12 +149,26 @@ impl KvCache {
 
     /// Pages in all.
     pub fn n_pages(&self) -> usize {
-        self.owners.len()
+        self.pages.len()
     }
 
-    /// Pages that no sequence holds.
+    /// Pages that nobody has.
     pub fn n_free(&self) -> usize {
         self.free.len()
+    }
+
+    /// Pages that sequences hold.
+    pub fn n_used(&self) -> usize {
+        self.n_used
+    }
+
+    /// Free pages that [`append`](Self::append) would take for `batch`.
+    pub fn n_needed(&self, batch: &Batch) -> Result<usize> {
+        let needed = |entry: &Entry| {
+            let sequence = self.get(entry.seq)?;
+            Ok((sequence.tokens.len() + entry.tokens.len()).div_ceil(PAGE_LEN) - sequence.pages.len())
+        };
+        batch.entries().iter().map(needed).sum()
     }
 
     /// Appends every token of `batch` to its sequence. Backends call this first; after an error nothing has changed.
@@ -131,29 +176,45 @@ impl KvCache {
         if let Some(&id) = batch.tokens().iter().find(|&&id| id as usize >= self.n_vocab) {
             return Err(Error::TokenOutOfRange { id, n_vocab: self.n_vocab });
         }
-        let mut needed = 0;
         for entry in batch.entries() {
-            let sequence = self.get(entry.seq)?;
-            let (n_cached, n_tokens) = (sequence.tokens.len(), entry.tokens.len());
+            let (n_cached, n_tokens) = (self.get(entry.seq)?.tokens.len(), entry.tokens.len());
             if n_cached + n_tokens > self.n_ctx {
                 return Err(Error::ContextFull { n_ctx: self.n_ctx, n_cached, n_tokens });
             }
-            needed += (n_cached + n_tokens).div_ceil(PAGE_LEN) - sequence.pages.len();
         }
+        let needed = self.n_needed(batch)?;
         if needed > self.free.len() {
             return Err(Error::CacheFull { needed, free: self.free.len() });
         }
-        let Self { sequences, owners, free, .. } = self;
         for entry in batch.entries() {
-            let sequence = &mut sequences[entry.seq.index as usize];
-            sequence.tokens.extend_from_slice(&batch.tokens()[entry.tokens.clone()]);
-            while sequence.pages.len() * PAGE_LEN < sequence.tokens.len() {
-                let page = free.pop().expect("the pages were counted above");
-                owners[page as usize] = 1;
-                sequence.pages.push(page);
+            let index = entry.seq.index as usize;
+            self.sequences[index].tokens.extend_from_slice(&batch.tokens()[entry.tokens.clone()]);
+            while self.sequences[index].pages.len() * PAGE_LEN < self.sequences[index].tokens.len() {
+                let page = self.free.pop().expect("the pages were counted above");
+                self.hold(page);
+                self.sequences[index].pages.push(page);
             }
         }
         Ok(())
+    }
+
+    /// A sequence more holds `page`.
+    fn hold(&mut self, page: u32) {
+        let page = &mut self.pages[page as usize];
+        page.n_owners += 1;
+        self.n_used += usize::from(page.n_owners == 1);
+    }
+
+    /// A sequence holds `page` no more.
+    fn let_go(&mut self, index: u32) {
+        let page = &mut self.pages[index as usize];
+        page.n_owners -= 1;
+        if page.n_owners == 0 {
+            self.n_used -= 1;
+            if !page.is_kept {
+                self.free.push(index);
+            }
+        }
     }
 
     fn get(&self, seq: SeqId) -> Result<&Sequence> {
@@ -161,13 +222,6 @@ impl KvCache {
             .get(seq.index as usize)
             .filter(|s| s.live && s.generation == seq.generation)
             .ok_or(Error::UnknownSequence { index: seq.index })
-    }
-}
-
-fn give_back(owners: &mut [u32], free: &mut Vec<u32>, page: u32) {
-    owners[page as usize] -= 1;
-    if owners[page as usize] == 0 {
-        free.push(page);
     }
 }
 

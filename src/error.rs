@@ -80,7 +80,7 @@ pub enum Error {
         out_of_memory: bool,
     },
     /// An earlier error ended the device's work.
-    #[error("the CUDA device is lost since an earlier error: {error}")]
+    #[error("the device is lost since an earlier error: {error}")]
     DeviceLost {
         /// That error.
         error: String,
@@ -151,10 +151,46 @@ pub enum Error {
         /// Pages that are free.
         free: usize,
     },
+    /// A KV cache that could run out with a single text in it.
+    #[error("the KV cache holds {n_cache} tokens, expected at least the model's context of {n_ctx}")]
+    CacheTooSmall {
+        /// Tokens that it holds.
+        n_cache: usize,
+        /// Positions the model has.
+        n_ctx: usize,
+    },
+    /// More texts at once than a scheduler takes.
+    #[error(
+        "{n_open} texts are running or waiting and {n} more were submitted: expected at most {limit} in all"
+    )]
+    QueueFull {
+        /// Texts that are running or waiting.
+        n_open: usize,
+        /// Texts that were submitted.
+        n: usize,
+        /// Texts that may run and wait.
+        limit: usize,
+    },
+    /// A scheduler that takes no more texts.
+    #[error("the scheduler is closed: it takes no more texts")]
+    Closed,
+    /// A thread could not be started.
+    #[error("a thread could not be started: {error}")]
+    Thread {
+        /// Why.
+        error: String,
+    },
     /// A sequence that was released, or that belongs to another cache.
     #[error("sequence {index} is not in this KV cache")]
     UnknownSequence {
         /// Index of the sequence.
         index: u32,
     },
+}
+
+impl Error {
+    /// Whether the device is lost with it: nothing can run on it any more in this process.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Self::DeviceLost { .. } | Self::Cuda { out_of_memory: false, .. })
+    }
 }

@@ -41,6 +41,7 @@
 //! - [`sampler`], [`stop`]: logits to a token, text to the point where it ends.
 //! - [`convert`]: a checkpoint of any kind, written as fp16.
 //! - [`engine`]: [`Engine`] and [`Session`], which programs use.
+//! - [`scheduler`]: [`Scheduler`], many texts at once.
 //! - [`eval`]: how well a model predicts a text.
 
 pub mod backend;
@@ -52,6 +53,7 @@ pub mod engine;
 pub mod error;
 pub mod eval;
 pub mod sampler;
+pub mod scheduler;
 pub mod source;
 pub mod stop;
 pub mod tokenizer;
@@ -60,6 +62,7 @@ pub mod weights;
 pub use config::Config;
 pub use engine::{Engine, EngineOptions, Session};
 pub use error::{Error, Result};
+pub use scheduler::Scheduler;
 pub use source::Source;
 pub use tokenizer::Tokenizer;
 pub use weights::Weights;

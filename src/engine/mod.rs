@@ -6,10 +6,14 @@
 mod generation;
 mod params;
 mod session;
+mod writer;
 
 pub use generation::Generation;
 pub use params::{CancelToken, Completion, FinishReason, GenerateParams, Prompt, Stats, Step};
 pub use session::Session;
+
+pub(crate) use session::PREFILL_LEN;
+pub(crate) use writer::Writer;
 
 use crate::{
     Config, Error, Result, Tokenizer,
@@ -44,10 +48,11 @@ struct Shared {
     runner: Mutex<Runner>,
 }
 
-struct Runner {
+/// The backend and the cache that describes its memory.
+pub(crate) struct Runner {
     name: String,
-    backend: Box<dyn Backend>,
-    cache: KvCache,
+    pub backend: Box<dyn Backend>,
+    pub cache: KvCache,
 }
 
 impl Engine {
@@ -115,7 +120,7 @@ impl Engine {
         self.shared.tokenizer.as_ref().map_or(n_vocab, |t| t.n_vocab().min(n_vocab))
     }
 
-    fn runner(&self) -> MutexGuard<'_, Runner> {
+    pub(crate) fn runner(&self) -> MutexGuard<'_, Runner> {
         // A panic in another session leaves the page tables consistent: they change only in `KvCache`'s own calls.
         self.shared.runner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -145,6 +145,8 @@ pub struct Stats {
     pub n_cached: usize,
     /// Tokens generated.
     pub n_generated: usize,
+    /// From the start until the prompt's turn came.
+    pub queue_time: Duration,
     /// From the start to the first token.
     pub prompt_time: Duration,
     /// From the first token to the last: `n_generated - 1` forward calls.
@@ -152,6 +154,17 @@ pub struct Stats {
 }
 
 impl Completion {
+    pub(super) fn empty(stats: Stats) -> Self {
+        Self {
+            text: String::new(),
+            token_ids: Vec::new(),
+            logprobs: Vec::new(),
+            finish_reason: FinishReason::Length,
+            stop: None,
+            stats,
+        }
+    }
+
     pub(super) fn record(&mut self, step: &Step) {
         self.text += &step.text;
         let Some(token) = step.token_id else { return };

@@ -1,20 +1,18 @@
 //! [`Session`]: one text that grows.
 
-use super::{Completion, Engine, GenerateParams, Generation, Prompt, Runner, Step};
+use super::{
+    Completion, Engine, GenerateParams, Generation, Prompt, Runner, Step,
+    writer::{ALL_ROWS_LEN, Writer},
+};
 use crate::{
     Result,
     backend::Logits,
-    batch::{Batch, Phase, Rows},
+    batch::{Batch, Rows},
     cache::SeqId,
-    sampler::Draw,
 };
-use std::sync::Arc;
 
 /// Tokens in one forward call of a prefill; between calls a cancellation is noticed.
-pub(super) const PREFILL_LEN: usize = 256;
-
-/// Tokens in one forward call that returns logits for all of them: bounds the memory to `ALL_ROWS_LEN * V` floats.
-const ALL_ROWS_LEN: usize = 64;
+pub(crate) const PREFILL_LEN: usize = 256;
 
 /// One text that grows. Its keys and values stay cached between calls, and a call whose prompt starts like the cached
 /// text computes only what is new.
@@ -96,10 +94,10 @@ impl Session {
         self.reset()?;
         let (context, scored) = ids.split_at(first.min(ids.len()));
         for chunk in context.chunks(PREFILL_LEN) {
-            self.forward(Phase::Prompt, chunk, Rows::None, None, |_| Ok(()))?;
+            self.forward(chunk, Rows::None, |_| Ok(()))?;
         }
         for (i, chunk) in scored.chunks(ALL_ROWS_LEN).enumerate() {
-            self.forward(Phase::Prompt, chunk, Rows::All, None, |logits| {
+            self.forward(chunk, Rows::All, |logits| {
                 for row in 0..logits.n_rows() {
                     each(context.len() + i * ALL_ROWS_LEN + row, logits.row(row)?);
                 }
@@ -109,22 +107,21 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn forward<T>(
-        &mut self,
-        phase: Phase,
-        tokens: &[u32],
-        rows: Rows,
-        draw: Option<Arc<Draw>>,
-        read: impl FnOnce(Logits) -> Result<T>,
-    ) -> Result<T> {
+    fn forward(&mut self, tokens: &[u32], rows: Rows, read: impl FnOnce(Logits) -> Result<()>) -> Result<()> {
         self.batch.clear();
-        self.batch.push_as(phase, self.seq, tokens, rows);
-        if let Some(draw) = draw {
-            self.batch.draw(draw);
-        }
+        self.batch.push(self.seq, tokens, rows);
         let mut runner = self.engine.runner();
         let Runner { backend, cache, .. } = &mut *runner;
         read(backend.forward(&self.batch, cache)?)
+    }
+
+    /// One forward call for `writer`, whose text this session holds, with at most `n_max` tokens.
+    pub(super) fn write(&mut self, writer: &mut Writer, n_max: usize) -> Result<()> {
+        self.batch.clear();
+        writer.feed(self.seq, &mut self.batch, n_max);
+        let mut runner = self.engine.runner();
+        let Runner { backend, cache, .. } = &mut *runner;
+        writer.read(&backend.forward(&self.batch, cache)?, 0)
     }
 
     /// Cuts the cache to what `ids` begins with, at most `n_max` tokens, and returns how many stay.
