@@ -99,11 +99,6 @@ impl Writer {
         self.completion.stats.n_prompt
     }
 
-    /// Tokens whose keys and values are cached.
-    pub fn n_fed(&self) -> usize {
-        self.n_fed
-    }
-
     /// Whether the next token to feed is the prompt's.
     pub fn is_in_prompt(&self) -> bool {
         self.n_fed < self.n_prompt()

@@ -22,7 +22,7 @@ use crate::{
 use job::{Job, Sink};
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Receiver, Sender},
     },
     thread::JoinHandle,
@@ -182,7 +182,7 @@ impl Scheduler {
     ) -> Result<Ticket> {
         let ticket = Ticket { cancel: CancelToken::default() };
         let sink: Sink = Arc::new(on_event);
-        self.check_open(requests.len())?;
+        drop(self.check_open(requests.len())?);
         let job = |(index, request): (usize, Request)| {
             let writer = Writer::new(self.engine(), request.prompt, &request.params)?;
             Ok(Job::new(index, request.tenant, writer, ticket.cancel.clone(), sink.clone()))
@@ -220,12 +220,12 @@ impl Scheduler {
         self.shared().is_closed = true;
     }
 
-    fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
+    fn shared(&self) -> MutexGuard<'_, Shared> {
         self.handle.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fails unless `n` more texts can be accepted.
-    fn check_open(&self, n: usize) -> Result<std::sync::MutexGuard<'_, Shared>> {
+    fn check_open(&self, n: usize) -> Result<MutexGuard<'_, Shared>> {
         let shared = self.shared();
         if let Some(error) = &shared.load.failed {
             return Err(Error::DeviceLost { error: error.clone() });

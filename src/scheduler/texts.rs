@@ -69,9 +69,10 @@ impl Texts {
         self.settle(cache)
     }
 
-    /// Cancels every text.
-    pub fn cancel_all(&mut self, cache: &mut KvCache) {
+    /// Cancels every text, and gives all pages back.
+    pub fn close(&mut self, cache: &mut KvCache) {
         self.end_all(cache, Job::cancel);
+        self.prefix.evict(cache, usize::MAX);
     }
 
     /// Ends every text with the error that ended the device's work.
@@ -91,16 +92,15 @@ impl Texts {
     }
 
     fn drop_cancelled(&mut self, cache: &mut KvCache) -> Result<()> {
-        for i in (0..self.running.len()).rev().filter(|&i| self.running[i].job.is_cancelled()) {
-            let text = self.running.remove(i);
+        for text in self.running.extract_if(.., |text| text.job.is_cancelled()) {
             text.release(cache)?.cancel();
             self.n_ended += 1;
         }
-        for i in (0..self.waiting.len()).rev().filter(|&i| self.waiting[i].is_cancelled()) {
-            if let Some(job) = self.waiting.remove(i) {
-                job.cancel();
-                self.n_ended += 1;
-            }
+        while let Some(i) = self.waiting.iter().position(Job::is_cancelled)
+            && let Some(job) = self.waiting.remove(i)
+        {
+            job.cancel();
+            self.n_ended += 1;
         }
         Ok(())
     }
@@ -214,8 +214,7 @@ impl Texts {
     }
 
     fn end_complete(&mut self, cache: &mut KvCache) -> Result<()> {
-        for i in (0..self.running.len()).rev().filter(|&i| self.running[i].has_ended()) {
-            let mut text = self.running.remove(i);
+        for mut text in self.running.extract_if(.., |text| text.has_ended()) {
             let result = text.take_result();
             text.release(cache)?.end(result);
             self.n_ended += 1;

@@ -35,7 +35,7 @@ impl Worker {
             self.publish();
         }
         let engine = self.engine.clone();
-        self.texts.cancel_all(&mut engine.runner().cache);
+        self.texts.close(&mut engine.runner().cache);
         self.publish();
     }
 
@@ -69,6 +69,8 @@ impl Worker {
             };
         }
         if let Some(error) = &self.failed {
+            // Before anybody is told, so that whoever was told finds it so.
+            self.shared.lock().unwrap_or_else(PoisonError::into_inner).load.failed = Some(error.clone());
             self.texts.lose_all(&mut runner.cache, error);
         }
     }

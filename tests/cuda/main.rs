@@ -16,5 +16,8 @@ mod prefill;
 #[allow(dead_code)]
 mod rig;
 mod sampling;
+mod scheduling;
+#[path = "../scheduler/rig.rs"]
+mod scheduling_rig;
 mod step_rig;
 mod twins;
