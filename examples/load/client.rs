@@ -75,16 +75,12 @@ impl Client {
             return events(started, BufReader::new(answer.body_mut().as_reader()));
         }
         let Ok(text) = answer.body_mut().read_to_string() else { return Answer::Broken };
-        let total = started.elapsed();
+        let first = started.elapsed();
         let Ok(value) = serde_json::from_str::<Value>(&text) else { return Answer::Wrong(text) };
         match (value["choices"][0]["text"].as_str(), value["usage"]["completion_tokens"].as_u64()) {
-            (Some(text), Some(n)) => Answer::Text {
-                text: text.into(),
-                n_tokens: n as usize,
-                first: total,
-                gaps: Vec::new(),
-                total,
-            },
+            (Some(text), Some(n)) => {
+                Answer::Text { text: text.into(), n_tokens: n as usize, first, gaps: Vec::new() }
+            }
             _ => Answer::Wrong(text),
         }
     }

@@ -1,10 +1,11 @@
 //! Requests and the answers they must get: what a session of the library gives, alone.
 
 use halfwarp::{
-    Engine, EngineOptions, Result, Source, backend::Device, engine::GenerateParams, sampler::SamplingParams,
+    Engine, Result, Source, backend::cpu::CpuBackend, engine::GenerateParams, sampler::SamplingParams,
+    source::LoadOptions,
 };
 use serde_json::{Value, json};
-use std::{ops::RangeInclusive, path::Path};
+use std::{ops::RangeInclusive, path::Path, sync::Arc};
 
 /// A request for a completion and its text.
 #[derive(Clone, Debug)]
@@ -21,9 +22,7 @@ pub fn cases(
     n_prompt: RangeInclusive<usize>,
     n_new: usize,
 ) -> Result<Vec<Case>> {
-    let source = model.map_or(Source::Bundled, |path| Source::Folder(path.into()));
-    let options = EngineOptions { device: Device::Cpu, threads: Some(threads), ..EngineOptions::default() };
-    let engine = Engine::open(&source, &options)?;
+    let engine = engine(model, threads, 1)?;
     let mut random = fastrand::Rng::with_seed(n as u64);
     let n_vocab = engine.tokenizer()?.n_vocab().min(engine.config().n_vocab) as u32;
     let mut session = engine.session();
@@ -44,6 +43,14 @@ pub fn cases(
         cases.push(Case { body, expected: completion.text });
     }
     Ok(cases)
+}
+
+/// The model, or the bundled one, on the CPU with room for `n_contexts` full texts.
+pub fn engine(model: Option<&Path>, threads: usize, n_contexts: usize) -> Result<Engine> {
+    let source = model.map_or(Source::Bundled, |path| Source::Folder(path.into()));
+    let (weights, tokenizer) = source.load(&LoadOptions::default())?;
+    let n_cache = n_contexts * weights.config.n_ctx;
+    Engine::new(Box::new(CpuBackend::new(Arc::new(weights), Some(threads))), tokenizer, n_cache)
 }
 
 /// Requests that must be refused with 400.

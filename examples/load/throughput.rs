@@ -8,6 +8,11 @@ use crate::{
     server::Launch,
     texts::{self, Case},
 };
+use halfwarp::{
+    Scheduler,
+    engine::{GenerateParams, Prompt},
+    scheduler::{Event, Request, SchedulerOptions},
+};
 use serde_json::Value;
 use std::{
     net::SocketAddr,
@@ -25,6 +30,7 @@ struct Round {
 }
 
 pub fn compare(launch: &Launch, model: Option<&Path>, other: SocketAddr, report: &mut Report) -> Result<()> {
+    one_stream(launch, model, report)?;
     let cases = texts::cases(model, launch.threads, 48, 64..=192, 64)?;
     let launch = Launch { model: model.map(Path::to_path_buf), ..launch.clone() };
     for n_streams in [1, 4, 16] {
@@ -45,6 +51,33 @@ pub fn compare(launch: &Launch, model: Option<&Path>, other: SocketAddr, report:
         let measured = format!("{:.0} ms and {:.0} ms", ours.1, theirs.1);
         report.row("p99 to the first token", measured, "no worse", ours.1 <= theirs.1);
     }
+    Ok(())
+}
+
+/// What the scheduler costs one text: the same tokens through it and through a session, in turn.
+fn one_stream(launch: &Launch, model: Option<&Path>, report: &mut Report) -> Result<()> {
+    report.phase("one stream");
+    let engine = texts::engine(model, launch.threads, 2)?;
+    let scheduler = Scheduler::new(engine.clone(), SchedulerOptions::default())?;
+    let params = GenerateParams { max_tokens: Some(100), ignore_eos: true, ..GenerateParams::default() };
+    let mut times: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+    for _ in 0..2 * N_ROUNDS {
+        let prompt: Prompt = vec![200; 10].into();
+        let through =
+            scheduler.generate(Request { prompt: prompt.clone(), params: params.clone(), tenant: 0 })?;
+        let Some(Event::Done(through)) = through.last() else { return Err("a text failed".into()) };
+        let alone = engine.session().generate_with(prompt, &params, |_| {})?;
+        for (times, completion) in times.iter_mut().zip([through, alone]) {
+            times.push(completion.stats.decode_time.as_secs_f64() * 1e3 / 99.0);
+        }
+    }
+    let [through, alone] = times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    });
+    let cost = 100.0 * (through / alone - 1.0);
+    let measured = format!("{through:.2} ms a token, {alone:.2} ms in a session: {cost:+.1} %");
+    report.row("the scheduler's cost at one stream", measured, "3 %", cost <= 3.0);
     Ok(())
 }
 
