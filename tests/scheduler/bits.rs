@@ -2,8 +2,8 @@
 
 use crate::{
     rig::{Bits, alone, bits, drawn, params, request, scheduler, together},
-    tales,
-    watched::{POISON, watched},
+    tales, tales_on,
+    watched::{POISON, inconstant, watched},
 };
 use halfwarp::{Engine, Scheduler, engine::GenerateParams, sampler::SamplingParams, scheduler::Request};
 use proptest::prelude::*;
@@ -39,27 +39,58 @@ fn needle(is_drawn: bool) -> (Vec<u32>, GenerateParams, Bits) {
     (ids, params, expected)
 }
 
-/// D4: 25 mixes greedy and 25 drawn, the needle among up to seven fillers.
+/// D1 and D3: sixteen prompts, again and again, with any number of threads.
+#[test]
+fn texts_repeat_to_the_bit_with_any_number_of_threads() {
+    let cases: Vec<_> = (0..16).map(|i| (prompt(200 + i, 3 + 5 * i as usize), drawn(32, i))).collect();
+    let mut expected: Option<Vec<Bits>> = None;
+    for n_threads in [1, 2, 3, 4, 2] {
+        let scheduler = scheduler(&tales_on(n_threads, 16 * 512), 8, 64);
+        let requests = cases.iter().map(|(ids, params)| request(ids, params)).collect();
+        let results: Vec<Bits> =
+            together(&scheduler, requests).iter().map(|result| bits(result.as_ref().unwrap())).collect();
+        assert_eq!(&results, expected.get_or_insert_with(|| results_of(&cases)), "{n_threads} threads");
+    }
+}
+
+fn results_of(cases: &[(Vec<u32>, GenerateParams)]) -> Vec<Bits> {
+    cases.iter().map(|(ids, params)| bits(&alone(engine(), ids, params))).collect()
+}
+
+/// D4: 25 mixes greedy and 25 drawn, the needle among seven fillers.
 #[test]
 fn a_needle_is_the_same_bits_in_any_mix() {
     let engine_of_mixes = tales(8 * 512);
     for is_drawn in [false, true] {
-        let (ids, params, expected) = needle(is_drawn);
-        for mix in 0..25u64 {
-            let scheduler = scheduler(&engine_of_mixes, 2 + mix as usize % 7, 48);
-            let at = mix as usize % 8;
-            let requests = (0..8).map(|i| match i == at {
-                true => request(&ids, &params),
-                false => {
-                    let filler = prompt(100 * mix + i as u64, 1 + (17 * i + 31 * mix as usize) % 200);
-                    request(&filler, &drawn(1 + (i + mix as usize) % 20, mix))
-                }
-            });
-            let results = together(&scheduler, requests.collect());
-            assert_eq!(bits(results[at].as_ref().unwrap()), expected, "mix {mix}, drawn {is_drawn}");
-            assert!(results.iter().all(Result::is_ok));
+        let (.., expected) = needle(is_drawn);
+        for i in 0..25 {
+            assert_eq!(mix(&engine_of_mixes, is_drawn, i), expected, "mix {i}, drawn {is_drawn}");
         }
     }
+}
+
+/// D10: a backend whose last bit depends on the batch is noticed.
+#[test]
+fn mixes_notice_a_backend_that_depends_on_the_batch() {
+    let (.., expected) = needle(false);
+    assert!((0..3).all(|i| mix(&inconstant(8 * 512), false, i) != expected));
+}
+
+/// The needle in mix `i`.
+fn mix(engine: &Engine, is_drawn: bool, i: u64) -> Bits {
+    let (ids, params, _) = needle(is_drawn);
+    let scheduler = scheduler(engine, 2 + i as usize % 7, 48);
+    let at = i as usize % 8;
+    let requests = (0..8).map(|k| match k == at {
+        true => request(&ids, &params),
+        false => {
+            let filler = prompt(100 * i + k as u64, 1 + (17 * k + 31 * i as usize) % 200);
+            request(&filler, &drawn(1 + (k + i as usize) % 20, i))
+        }
+    });
+    let results = together(&scheduler, requests.collect());
+    assert!(results.iter().all(Result::is_ok));
+    bits(results[at].as_ref().unwrap())
 }
 
 /// D5, chunks: however the prompt is cut.

@@ -7,10 +7,17 @@ mod order;
 mod rig;
 mod watched;
 
-use halfwarp::{Engine, EngineOptions, Source, backend::Device};
+use halfwarp::{Engine, Source, backend::cpu::CpuBackend, source::LoadOptions};
+use std::sync::Arc;
 
 /// The bundled model, with a cache of `n_cache` tokens.
 fn tales(n_cache: usize) -> Engine {
-    let options = EngineOptions { device: Device::Cpu, n_cache: Some(n_cache), ..EngineOptions::default() };
-    Engine::open(&Source::Bundled, &options).unwrap()
+    tales_on(2, n_cache)
+}
+
+/// The same on `n_threads` threads.
+fn tales_on(n_threads: usize, n_cache: usize) -> Engine {
+    let (weights, tokenizer) = Source::Bundled.load(&LoadOptions::default()).unwrap();
+    let backend = CpuBackend::new(Arc::new(weights), Some(n_threads));
+    Engine::new(Box::new(backend), tokenizer, n_cache).unwrap()
 }

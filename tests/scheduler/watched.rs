@@ -29,16 +29,27 @@ pub struct Watched {
     calls: Sender<Call>,
     /// A call waits for one of these; none once the sender is gone.
     permits: Receiver<()>,
+    /// Rounds differently where there is more than one text in a call: what the tests must notice.
+    depends_on_batch: bool,
     rows: Vec<f32>,
 }
 
 /// An engine with room for `n_cache` tokens, the calls it gets, and what lets them pass.
 pub fn watched(n_cache: usize) -> (Engine, Receiver<Call>, Sender<()>) {
+    watched_as(n_cache, false)
+}
+
+/// An engine whose results depend on the batch, in the last bit.
+pub fn inconstant(n_cache: usize) -> Engine {
+    watched_as(n_cache, true).0
+}
+
+fn watched_as(n_cache: usize, depends_on_batch: bool) -> (Engine, Receiver<Call>, Sender<()>) {
     static WEIGHTS: OnceLock<Arc<Weights>> = OnceLock::new();
     let weights = WEIGHTS.get_or_init(|| Arc::new(Source::Bundled.load(&LoadOptions::default()).unwrap().0));
     let ((calls, seen), (permit, permits)) = (channel(), channel());
     let inner = CpuBackend::new(weights.clone(), None);
-    let backend = Watched { inner, calls, permits, rows: Vec::new() };
+    let backend = Watched { inner, calls, permits, depends_on_batch, rows: Vec::new() };
     let engine = Engine::new(Box::new(backend), Some(Tokenizer::bundled()), n_cache).unwrap();
     (engine, seen, permit)
 }
@@ -72,6 +83,9 @@ impl Backend for Watched {
         self.rows.clear();
         for row in 0..logits.n_rows() {
             self.rows.extend_from_slice(logits.row(row)?);
+        }
+        if self.depends_on_batch && batch.entries().len() > 1 {
+            self.rows.iter_mut().for_each(|logit| *logit = logit.next_up());
         }
         let mut row = 0;
         for entry in batch.entries() {
