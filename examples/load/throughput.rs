@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    client::Answer,
+    client::{Answer, Client},
     ledger::{Ledger, quantile},
     report::Report,
     server::Launch,
@@ -90,28 +90,29 @@ fn summary(rounds: &[Round]) -> (f64, f64) {
 
 /// `n_streams` clients that ask for all of `cases`, one after another.
 fn round(addr: SocketAddr, n_streams: usize, cases: &[Case]) -> Result<Round> {
-    let all = Mutex::new((Ledger::new(), cases.iter()));
+    let (all, rest) = (Mutex::new(Ledger::new()), Mutex::new(cases.iter()));
+    let next = || rest.lock().ok()?.next();
     let started = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..n_streams {
             scope.spawn(|| {
-                let client = crate::client::Client::new(addr);
-                loop {
-                    let Some(case) = all.lock().ok().and_then(|mut all| all.1.next()) else { break };
+                let client = Client::new(addr);
+                while let Some(case) = next() {
                     let answer = client.complete(&body(case), true);
-                    let Ok(mut all) = all.lock() else { break };
                     // The other server draws other tokens: only their number is compared.
                     let expected = match &answer {
                         Answer::Text { text, .. } => text.clone(),
                         _ => String::new(),
                     };
-                    all.0.count(Some(&expected), answer);
+                    if let Ok(mut all) = all.lock() {
+                        all.count(Some(&expected), answer);
+                    }
                 }
             });
         }
     });
     let time = started.elapsed().as_secs_f64();
-    let ledger = all.into_inner().map_err(|_| "a client panicked")?.0;
+    let ledger = all.into_inner().map_err(|_| "a client panicked")?;
     if ledger.n_right != cases.len() {
         return Err(format!("{addr}: {} of {} requests answered", ledger.n_right, cases.len()).into());
     }

@@ -85,7 +85,8 @@ pub fn run(args: &Args, launch: &Launch, report: &mut Report) -> Result<()> {
         long: texts::cases(model, args.threads, 40, long_prompts(args.profile), 32)?,
         realistic: Launch { model: model.map(Path::to_path_buf), ..launch.clone() },
     };
-    let phases: [(&str, fn(&mut Bench) -> Result<()>); 9] = [
+    type Phase = fn(&mut Bench) -> Result<()>;
+    let phases: [(&str, Phase); 9] = [
         ("count", count::run),
         ("realistic", rates::realistic),
         ("overload", rates::overload),

@@ -38,7 +38,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     let measured = format!("{:.1} ms, without the slow ones {:.1} ms", p99[1], p99[0]);
     bench.report.row("others' p99 to the first token", measured, "2x", p99[1] <= 2.0 * p99[0]);
     let (readers, writers) = closed;
-    let _ = readers.map_err(|_| "a slow reader panicked")?;
+    readers.map_err(|_| "a slow reader panicked")?;
     let closed_after = writers.map_err(|_| "a slow writer panicked")?;
     let measured = match closed_after {
         Some(time) => format!("{:.1} s", time.as_secs_f64()),
