@@ -122,7 +122,7 @@ fn kernels(c: &mut Criterion) {
 fn model(c: &mut Criterion) {
     let emulator = emulator();
     let weights = Arc::new(Weights::random(gpt2(), 1));
-    let mut backend = CudaBackend::open(0, &weights, 8 * 1024, &mut |_, _| {}).expect("a device");
+    let mut backend = CudaBackend::open(0, &weights, 8 * 1024, &mut |_, _| Ok(())).expect("a device");
     verify(&weights, &mut backend);
     let n_bytes = weights.matrices().map(|m| m.n_bytes()).sum::<usize>() - weights.wpe.n_bytes();
     let mut group = c.benchmark_group("cuda model");

@@ -69,6 +69,12 @@ pub enum Error {
         /// Bytes that are free.
         free: usize,
     },
+    /// This machine's memory does not hold the KV cache.
+    #[error("not enough memory for a KV cache of {n_tokens} tokens")]
+    HostMemory {
+        /// Tokens that it was to hold.
+        n_tokens: usize,
+    },
     /// A call of the driver failed.
     #[error("CUDA: {what} failed: {error}")]
     Cuda {
@@ -90,6 +96,21 @@ pub enum Error {
         "the model has no tokenizer: give token ids, or add tokenizer.json, vocab.json and merges.txt, or vocab.txt"
     )]
     NoTokenizer,
+    /// A turn without tokens.
+    #[error("turn {turn} of the batch has no tokens")]
+    NoTokens {
+        /// Its place in the batch, from 0.
+        turn: usize,
+    },
+    /// A session in another engine's batch.
+    #[error("the session of turn {turn} of the batch belongs to another engine")]
+    OtherEngine {
+        /// The turn's place in the batch, from 0.
+        turn: usize,
+    },
+    /// Whoever heard of the progress asked to stop.
+    #[error("the loading was cancelled")]
+    LoadCancelled,
     /// A prompt without tokens, on a model without a first token.
     #[error("the prompt has no tokens, and the model has no bos_token_id to start from")]
     EmptyPrompt,

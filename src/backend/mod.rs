@@ -52,11 +52,11 @@ pub struct OpenOptions {
 }
 
 /// Puts `weights` on a device. `Device::Auto` takes CUDA device 0 if it can run the model, and the CPU else. `progress` is called
-/// with the bytes that are on the device and those in all.
+/// with the bytes that are on the device and those in all; its error ends the loading.
 pub fn open(
     weights: Arc<Weights>,
     options: OpenOptions,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<Box<dyn Backend>> {
     let cpu = |weights| Box::new(cpu::CpuBackend::new(weights, options.threads));
     match options.device {
@@ -82,7 +82,7 @@ fn open_cuda(
     ordinal: usize,
     weights: &Weights,
     n_cache: usize,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<Box<dyn Backend>> {
     Ok(Box::new(cuda::CudaBackend::open(ordinal, weights, n_cache, progress)?))
 }
@@ -92,7 +92,7 @@ fn open_cuda(
     ordinal: usize,
     _: &Weights,
     _: usize,
-    _: &mut dyn FnMut(usize, usize),
+    _: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<Box<dyn Backend>> {
     Err(crate::Error::NoCuda { reason: cuda_device(ordinal).err().unwrap_or_default() })
 }

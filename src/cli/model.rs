@@ -143,6 +143,7 @@ pub fn open_backend(weights: Arc<Weights>, options: OpenOptions) -> Result<Box<d
     let mut progress = |done: usize, all: usize| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
+        Ok(())
     };
     let backend = backend::open(weights, options, &mut progress);
     bar.finish_and_clear();

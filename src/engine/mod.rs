@@ -6,11 +6,13 @@
 mod generation;
 mod params;
 mod session;
+mod turn;
 mod writer;
 
 pub use generation::Generation;
 pub use params::{CancelToken, Completion, FinishReason, GenerateParams, Prompt, Stats, Step};
 pub use session::Session;
+pub use turn::Turn;
 
 pub(crate) use session::PREFILL_LEN;
 pub(crate) use writer::Writer;
@@ -67,11 +69,21 @@ impl Engine {
 
     /// Loads the model at `source`.
     pub fn open(source: &Source, options: &EngineOptions) -> Result<Self> {
+        Self::open_with(source, options, &mut |_, _| Ok(()))
+    }
+
+    /// [`open`](Self::open), calling `progress` with the bytes that are on the device and those in all, where the device has a
+    /// memory of its own. An error of `progress` ends the loading.
+    pub fn open_with(
+        source: &Source,
+        options: &EngineOptions,
+        progress: &mut dyn FnMut(usize, usize) -> Result<()>,
+    ) -> Result<Self> {
         let (weights, tokenizer) = source.load(&options.load)?;
         let weights = Arc::new(weights);
         let n_cache = options.n_cache.unwrap_or(weights.config.n_ctx);
         let options = OpenOptions { device: options.device, threads: options.threads, n_cache };
-        let backend = backend::open(weights, options, &mut |_, _| {})?;
+        let backend = backend::open(weights, options, progress)?;
         Self::new(backend, tokenizer, n_cache)
     }
 

@@ -18,7 +18,7 @@ pub(crate) const PREFILL_LEN: usize = 256;
 /// text computes only what is new.
 pub struct Session {
     engine: Engine,
-    seq: SeqId,
+    pub(super) seq: SeqId,
     batch: Batch,
 }
 
@@ -57,6 +57,12 @@ impl Session {
     pub fn reset(&mut self) -> Result<()> {
         self.engine.runner().cache.truncate(self.seq, 0)?;
         Ok(())
+    }
+
+    /// Cuts the text to at most `n_tokens` and returns how many are still cached: fewer where the cut goes through a page that
+    /// is shared with a fork. What was cut off is computed again when it is needed.
+    pub fn truncate(&mut self, n_tokens: usize) -> Result<usize> {
+        self.engine.runner().cache.truncate(self.seq, n_tokens)
     }
 
     /// Starts to generate what follows `prompt`: the whole text so far, not only what is new. The iterator runs one

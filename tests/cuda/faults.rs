@@ -14,7 +14,7 @@ use halfwarp::{
 };
 
 fn open(weights: &Weights, n_cache: usize) -> halfwarp::Result<CudaBackend> {
-    CudaBackend::open(0, weights, n_cache, &mut |_, _| {})
+    CudaBackend::open(0, weights, n_cache, &mut |_, _| Ok(()))
 }
 
 #[test]
@@ -90,6 +90,6 @@ fn shapes_beyond_the_kernels_are_refused_by_name() {
 #[test]
 fn a_device_that_is_not_there_is_refused() {
     let _emulator = Emulator::checked(90);
-    let error = CudaBackend::open(3, &rig::model(), 64, &mut |_, _| {}).unwrap_err().to_string();
+    let error = CudaBackend::open(3, &rig::model(), 64, &mut |_, _| Ok(())).unwrap_err().to_string();
     assert!(error.contains("no device 3"), "{error}");
 }

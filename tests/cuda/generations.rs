@@ -16,7 +16,7 @@ use halfwarp::{
 use std::sync::Arc;
 
 fn open(weights: &Weights) -> CudaBackend {
-    CudaBackend::open(0, weights, weights.config.n_ctx, &mut |_, _| {}).unwrap()
+    CudaBackend::open(0, weights, weights.config.n_ctx, &mut |_, _| Ok(())).unwrap()
 }
 
 /// A backend that leaves the drawing to the host.

@@ -19,7 +19,7 @@ struct Rig {
 
 impl Rig {
     fn new(weights: &Weights) -> Self {
-        let mut backend = CudaBackend::open(0, weights, 2048, &mut |_, _| {}).unwrap();
+        let mut backend = CudaBackend::open(0, weights, 2048, &mut |_, _| Ok(())).unwrap();
         let cache = backend.new_cache(2048).unwrap();
         Self { backend, cache }
     }

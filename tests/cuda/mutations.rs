@@ -40,7 +40,7 @@ fn run(
     emulator.reset(&format!(r#"{{"arch": {arch}, {options}}}"#));
     let result = (|| {
         let gpu = Gpu::open(0)?.with_images(images);
-        let mut backend = CudaBackend::open_on(gpu, weights, 1024, &mut |_, _| {})?;
+        let mut backend = CudaBackend::open_on(gpu, weights, 1024, &mut |_, _| Ok(()))?;
         let mut cache = backend.new_cache(1024)?;
         let mut random = Random(9);
         let seq = cache.open();

@@ -7,7 +7,7 @@ use super::{
     ops::{AttentionShape, Ops, Pages},
 };
 use crate::{
-    Config, Result, Weights,
+    Config, Error, Result, Weights,
     backend::{Backend, Logits},
     batch::{Batch, Entry, Rows},
     cache::{KvCache, PAGE_LEN},
@@ -26,6 +26,10 @@ impl Backend for CpuBackend {
     fn new_cache(&mut self, n_tokens: usize) -> Result<KvCache> {
         let n_pages = n_tokens.div_ceil(PAGE_LEN);
         let config = &self.weights.config;
+        // Found out before the old memory is given up: an allocation that fails ends the program.
+        if !Storage::fits(config, n_pages) {
+            return Err(Error::HostMemory { n_tokens });
+        }
         self.pages = Storage::new(config, n_pages);
         Ok(KvCache::new(n_pages, config.n_ctx, config.n_vocab))
     }
@@ -163,6 +167,14 @@ impl Plan {
 }
 
 impl Storage {
+    /// Whether the system would give the memory for so many pages now.
+    fn fits(config: &Config, n_pages: usize) -> bool {
+        let width = config.head_dim() + attention::padded(config.head_dim());
+        let n_rows = n_pages.checked_mul(config.n_layer * config.n_head * PAGE_LEN);
+        let n_floats = n_rows.and_then(|n| n.checked_mul(width));
+        n_floats.is_some_and(|n| Vec::<f32>::new().try_reserve_exact(n).is_ok())
+    }
+
     fn new(config: &Config, n_pages: usize) -> Self {
         let n_rows = config.n_layer * n_pages * config.n_head * PAGE_LEN;
         Self {

@@ -91,7 +91,7 @@ impl CudaBackend {
         ordinal: usize,
         weights: &Weights,
         n_cache: usize,
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut dyn FnMut(usize, usize) -> Result<()>,
     ) -> Result<Self> {
         probe(ordinal).map_err(|reason| Error::NoCuda { reason })?;
         Self::open_on(Gpu::open(ordinal)?, weights, n_cache, progress)
@@ -102,7 +102,7 @@ impl CudaBackend {
         gpu: Gpu,
         weights: &Weights,
         n_cache: usize,
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut dyn FnMut(usize, usize) -> Result<()>,
     ) -> Result<Self> {
         let config = weights.config.clone();
         let dims = Dims::new(&config)?;

@@ -64,7 +64,7 @@ impl Model {
         gpu: &Gpu,
         kernels: &Kernels,
         weights: &Weights,
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut dyn FnMut(usize, usize) -> Result<()>,
     ) -> Result<Self> {
         let total = weights.matrices().map(Matrix::n_bytes).sum();
         let mut loader = Loader { gpu, kernels, staging: gpu.staging(PIECE)?, done: 0, total, progress };
@@ -87,7 +87,7 @@ struct Loader<'a> {
     staging: Staging,
     done: usize,
     total: usize,
-    progress: &'a mut dyn FnMut(usize, usize),
+    progress: &'a mut dyn FnMut(usize, usize) -> Result<()>,
 }
 
 impl Loader<'_> {
@@ -150,7 +150,7 @@ impl Loader<'_> {
                 width == 4,
             )?;
             self.done += piece.len();
-            (self.progress)(self.done, self.total);
+            (self.progress)(self.done, self.total)?;
         }
         Ok(packed)
     }

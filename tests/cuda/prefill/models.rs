@@ -13,7 +13,7 @@ use halfwarp::{
 };
 
 fn rig(weights: &Weights) -> Rig {
-    Rig::of(Box::new(CudaBackend::open(0, weights, 4096, &mut |_, _| {}).unwrap()))
+    Rig::of(Box::new(CudaBackend::open(0, weights, 4096, &mut |_, _| Ok(())).unwrap()))
 }
 
 #[test]
