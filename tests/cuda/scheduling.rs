@@ -10,7 +10,7 @@ use halfwarp::{Engine, backend::cuda::CudaBackend, engine::GenerateParams};
 /// An engine of its own, with room for one context and a half.
 fn engine() -> Engine {
     let weights = model();
-    let backend = CudaBackend::open(0, &weights, weights.config.n_ctx, &mut |_, _| {}).unwrap();
+    let backend = CudaBackend::open(0, &weights, weights.config.n_ctx, &mut |_, _| Ok(())).unwrap();
     Engine::new(Box::new(backend), None, weights.config.n_ctx).unwrap()
 }
 
