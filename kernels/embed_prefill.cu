@@ -11,13 +11,12 @@ constexpr uint32_t EMBED_PREFILL_THREADS = 128;
 //   plan  see prefill.cuh
 //
 // Work    a block takes one token, a thread an octet of it
-// Launch  grid T, block EMBED_PREFILL_THREADS, no shared memory
+// Launch  grid T, block EMBED_PREFILL_THREADS, no shared memory, after what is in front of it has ended
 // Bytes   a token: reads 4*C, writes 4*C
 // Exact   yes
 extern "C" __global__ void __launch_bounds__(EMBED_PREFILL_THREADS)
 embed_prefill_f16(float4* x, const uint4* wte, const uint4* wpe, const uint32_t* plan, uint32_t n_embd) {
     let_next_start();
-    wait_for_previous();
     const uint32_t t = blockIdx.x;
     const uint32_t token = plan[PLAN_TOKENS + t], position = plan[PLAN_POSITIONS + t];
     const uint32_t n_octets = n_embd / OCTET, n_tiles = (n_embd + TILE_K - 1) / TILE_K;
@@ -37,13 +36,12 @@ embed_prefill_f16(float4* x, const uint4* wte, const uint4* wpe, const uint32_t*
 //   x       [T, C] f32
 //   step    see common.cuh; its tokens are the rows' numbers here
 //
-// Launch  grid columns, block EMBED_PREFILL_THREADS, no shared memory
+// Launch  grid columns, block EMBED_PREFILL_THREADS, no shared memory, after what is in front of it has ended
 // Bytes   a column: reads 4*C, writes 4*C
 // Exact   yes
 extern "C" __global__ void __launch_bounds__(EMBED_PREFILL_THREADS)
 gather_prefill_f32(float4* column, const float4* x, const uint32_t* step, uint32_t n_embd) {
     let_next_start();
-    wait_for_previous();
     const uint32_t j = blockIdx.x, n = n_embd / 4;
     if (step_position(step, j) == NO_COLUMN) return;  // the whole block
     const uint32_t row = step[STEP_TOKENS + j];

@@ -143,7 +143,7 @@ __device__ __forceinline__ void multiply(Sums& sums, const Product& p) {
         multiply_step(slice, stages[step % STAGES]);
         if (step % SUM_TILES == SUM_TILES - 1) end_slice(sums, slice);
     }
-    cp_async_wait<0>();  // of empty groups
+    // The groups that nobody has waited for are empty.
 #else
     constexpr uint32_t STAGES = STAGES_SM75;
     uint4 weights[Stage<ROWS>::WEIGHT_PIECES], tokens[Stage<ROWS>::TOKEN_PIECES];

@@ -217,6 +217,15 @@ impl KvCache {
         }
     }
 
+    /// Undoes [`append`](Self::append) of the same batch, which was the last one.
+    pub fn take_back(&mut self, batch: &Batch) -> Result<()> {
+        for entry in batch.entries() {
+            let n_cached = self.tokens(entry.seq)?.len() - entry.tokens.len();
+            self.truncate(entry.seq, n_cached)?;
+        }
+        Ok(())
+    }
+
     fn get(&self, seq: SeqId) -> Result<&Sequence> {
         self.sequences
             .get(seq.index as usize)
@@ -290,6 +299,22 @@ mod tests {
             PAGE_LEN + 3,
             "it holds that page alone again"
         );
+    }
+
+    #[test]
+    fn what_was_appended_can_be_taken_back() {
+        let mut cache = cache(4);
+        let (a, b) = (cache.open(), cache.open());
+        append(&mut cache, a, PAGE_LEN + 3).unwrap();
+        let fork = cache.fork(a, PAGE_LEN).unwrap();
+        let mut batch = Batch::one(a, &[1; 30], Rows::Last);
+        batch.push(b, &[1; 2], Rows::Last);
+        batch.push(a, &[1; 2], Rows::Last);
+        cache.append(&batch).unwrap();
+        assert_eq!(cache.n_free(), 0);
+        cache.take_back(&batch).unwrap();
+        let len = |seq| cache.tokens(seq).unwrap().len();
+        assert_eq!((len(a), len(b), len(fork), cache.n_free()), (PAGE_LEN + 3, 0, PAGE_LEN, 2));
     }
 
     #[test]

@@ -59,11 +59,14 @@ pub enum Error {
         /// What the kernels support.
         expected: String,
     },
-    /// The device's memory does not hold the model and its cache.
+    /// The device's memory does not hold something. That passes: the call can be made again.
     #[error(
-        "not enough memory on the CUDA device: needs {} MiB, {} MiB are free", needed.div_ceil(1 << 20), free >> 20
+        "not enough memory on the CUDA device: {what} needs {} MiB, {} MiB are free",
+        needed.div_ceil(1 << 20), free >> 20
     )]
     DeviceMemory {
+        /// What it does not hold.
+        what: String,
         /// Bytes that are needed.
         needed: usize,
         /// Bytes that are free.
@@ -201,6 +204,14 @@ pub enum Error {
         /// Why.
         error: String,
     },
+    /// A KV cache whose memory the backend does not have: another took its place.
+    #[error("a KV cache of {found} pages, expected the last one that the backend made, of {expected}")]
+    OtherCache {
+        /// Pages that it has.
+        found: usize,
+        /// Pages that the backend has.
+        expected: usize,
+    },
     /// A sequence that was released, or that belongs to another cache.
     #[error("sequence {index} is not in this KV cache")]
     UnknownSequence {
@@ -213,5 +224,10 @@ impl Error {
     /// Whether the device is lost with it: nothing can run on it any more in this process.
     pub fn is_fatal(&self) -> bool {
         matches!(self, Self::DeviceLost { .. } | Self::Cuda { out_of_memory: false, .. })
+    }
+
+    /// Whether a device's memory was too small: nothing has changed, and the call can be made again.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::DeviceMemory { .. } | Self::Cuda { out_of_memory: true, .. })
     }
 }

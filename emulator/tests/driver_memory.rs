@@ -52,6 +52,22 @@ fn misuse_of_allocations_gives_the_codes_of_cuda() {
 }
 
 #[test]
+fn the_request_that_the_options_name_finds_no_memory() {
+    let _turn = fresh(r#"{"out_of_memory": 2}"#);
+    context();
+    let first = alloc(100);
+    let before = free_bytes();
+    // SAFETY: the pointer is to a local.
+    gives(unsafe { sys::cuMemAlloc_v2(&mut 0, 4) }, 2);
+    assert!(driver::last_error().contains("out_of_memory"), "{}", driver::last_error());
+    assert_eq!(free_bytes(), before);
+    for p in [first, alloc(4)] {
+        // SAFETY: both are allocations.
+        ok(unsafe { sys::cuMemFree_v2(p) });
+    }
+}
+
+#[test]
 fn copies_outside_an_allocation_are_refused() {
     let _turn = fresh("{}");
     context();

@@ -56,3 +56,34 @@ fn a_library_that_is_not_a_driver_is_refused_by_what_it_lacks() {
     with_driver(&folder.0, "", &["generate", "--device", "cuda", "a"])
         .fails(1, &["libcuda lacks cuInit", "525"]);
 }
+
+/// The program on an emulated device: `folder` gets a libcuda that is the emulator.
+#[cfg(unix)]
+fn emulated(folder: &Folder, args: &[&str]) -> Command {
+    let exe = std::env::current_exe().expect("the test has a path");
+    let built = exe.ancestors().skip(1).take(2).map(|f| f.join("libcuda_emulator.so")).find(|p| p.exists());
+    let link = folder.file("libcuda.so");
+    if !link.exists() {
+        std::os::unix::fs::symlink(built.expect("cargo builds the emulator"), link)
+            .expect("the folder is writable");
+    }
+    let mut command = command(args);
+    command.env("HALFWARP_DEVICE", "cuda").env("LD_LIBRARY_PATH", &folder.0).env("CUDA_EMULATOR_CHECK", "1");
+    command
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_generation_on_a_device_with_130_and_its_text() {
+    let folder = Folder::new("devices-interrupt");
+    let args = ["generate", "--temperature", "0", "--ignore-eos", "Once upon a time", "-n"];
+    let child = emulated(&folder, &[&args[..], &["400"]].concat()).spawn().expect("the program starts");
+    let run = super::harness::interrupt(child);
+    let whole =
+        Run::from(emulated(&folder, &[&args[..], &["20"]].concat()).output().expect("the program starts"))
+            .ok();
+    let (text, whole) = (run.stdout.trim_end_matches('\n'), whole.trim_end_matches('\n'));
+    let len = text.len().min(whole.len());
+    assert!(len >= 16 && text.as_bytes()[..len] == whole.as_bytes()[..len], "{text:?}, expected {whole:?}");
+    assert!(!run.stderr.contains("error") && !run.stderr.contains("finding"), "{}", run.stderr);
+}

@@ -1,6 +1,6 @@
 //! What `halfwarp generate` leaves out of a text, where a text ends, and what it reports.
 
-use super::harness::{Folder, command, commas, golden_ids, run_args};
+use super::harness::{Folder, command, commas, golden_ids, interrupt, run_args};
 use serde_json::Value;
 
 /// The greedy continuation of "Once upon a time" by `n` tokens, without what `flags` keep out.
@@ -100,18 +100,10 @@ fn every_output_that_cannot_be_written_is_an_error() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_a_piped_repl_with_130() {
-    use std::io::{Read, Write};
+    use std::io::Write;
     // The context slides, so that these would go on for minutes.
     let args = ["repl", "--ignore-eos", "--context-shift", "-n", "1000000"];
     let mut child = command(args).stdin(std::process::Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"The").unwrap();
-    let mut stdout = child.stdout.take().unwrap();
-    stdout.read_exact(&mut [0; 16]).unwrap();
-    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(kill.success());
-    let mut rest = Vec::new();
-    stdout.read_to_end(&mut rest).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130));
-    assert_eq!(rest.last(), Some(&b'\n'), "the line is ended");
+    interrupt(child);
 }

@@ -89,6 +89,23 @@ pub fn run_with_input(args: &str, input: &[u8]) -> Run {
     child.wait_with_output().expect("the program ends").into()
 }
 
+/// A run that gets SIGINT once it has written something: it must end with 130, and its line with it.
+#[cfg(unix)]
+pub fn interrupt(mut child: std::process::Child) -> Run {
+    use std::io::Read;
+    let mut stdout = child.stdout.take().expect("output is piped");
+    let mut text = vec![0; 16];
+    stdout.read_exact(&mut text).expect("the program writes 16 bytes");
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill starts");
+    assert!(kill.success());
+    stdout.read_to_end(&mut text).expect("the program ends");
+    let output = child.wait_with_output().expect("the program ends");
+    let run = Run::from(Output { stdout: text, ..output });
+    assert_eq!(run.code, Some(130), "{}", run.stderr);
+    assert!(run.stdout.ends_with('\n'), "the line is ended: {:?}", run.stdout);
+    run
+}
+
 /// A file of this repository.
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)

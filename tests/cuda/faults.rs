@@ -10,7 +10,7 @@ use halfwarp::{
         Backend,
         cuda::{CudaBackend, driver::Shape},
     },
-    batch::{Batch, Rows},
+    batch::{Batch, Phase, Rows},
 };
 
 fn open(weights: &Weights, n_cache: usize) -> halfwarp::Result<CudaBackend> {
@@ -21,9 +21,9 @@ fn open(weights: &Weights, n_cache: usize) -> halfwarp::Result<CudaBackend> {
 fn a_model_that_does_not_fit_is_refused_with_what_it_needs_and_what_is_free() {
     let emulator = Emulator::checked(75);
     let error = open(&rig::model(), 1 << 33).unwrap_err();
-    let Error::DeviceMemory { needed, free } = error else { panic!("{error}") };
-    assert!(needed > free && free > 10 << 30, "{needed} of {free}");
     let text = error.to_string();
+    let Error::DeviceMemory { needed, free, .. } = error else { panic!("{error}") };
+    assert!(needed > free && free > 10 << 30, "{needed} of {free}");
     assert!(text.contains(&(free >> 20).to_string()) && text.contains("MiB"), "{text}");
     emulator.assert_clean();
 }
@@ -36,6 +36,87 @@ fn a_cache_that_does_not_fit_leaves_the_backend_as_it_was() {
     let mut cache = backend.new_cache(64).unwrap();
     let seq = cache.open();
     assert_eq!(backend.forward(&Batch::one(seq, &[1], Rows::Last), &mut cache).unwrap().n_rows(), 1);
+    drop(backend);
+    emulator.assert_clean();
+}
+
+/// Each request for memory finds none once, from the opening on: the call that made it fails and says so, and when it is made
+/// again all goes on to the same results.
+#[test]
+fn memory_that_is_missing_once_fails_one_call() {
+    if emulator::is_real() {
+        println!("skipped: a device's memory cannot be taken away");
+        return;
+    }
+    let weights = rig::model();
+    let ids = rig::Random(6).tokens(90);
+    let emulator = Emulator::checked(90);
+    let mut expected = None;
+    for n in 0.. {
+        emulator.reset(&format!(r#"{{"arch": 90, "out_of_memory": {n}, "check": true, "quiet": true}}"#));
+        let mut missing = Missing::default();
+        let mut backend = missing.twice(|| open(&weights, 96));
+        let mut cache = missing.twice(|| backend.new_cache(96));
+        let seq = cache.open();
+        let mut rows = Vec::new();
+        // More rows of logits than before; a graph; more rows in a graph; one more graph.
+        for (at, n_tokens, phase, wanted) in [
+            (0, 70, Phase::Prompt, Rows::Last),
+            (70, 9, Phase::Prompt, Rows::All),
+            (79, 1, Phase::Generated, Rows::Last),
+            (80, 10, Phase::Generated, Rows::All),
+        ] {
+            let mut batch = Batch::new();
+            batch.push_as(phase, seq, &ids[at..at + n_tokens], wanted);
+            missing.twice(|| {
+                assert_eq!(cache.tokens(seq)?.len(), at, "request {n}: the cache as it was");
+                let logits = backend.forward(&batch, &mut cache)?;
+                (0..logits.n_rows())
+                    .try_for_each(|row| logits.row(row).map(|row| rows.extend_from_slice(row)))
+            });
+        }
+        rig::assert_same(&rows, expected.get_or_insert(rows.clone()), &format!("request {n}"));
+        drop(backend);
+        emulator.assert_clean();
+        match missing.errors.as_slice() {
+            [] if n > 30 => return,
+            [] => assert_eq!(n, 0, "request {n} was made and nobody said that it failed"),
+            [error] => {
+                assert!(error.is_out_of_memory(), "request {n}: {error}");
+                let Error::DeviceMemory { what, needed, free } = error else { continue };
+                let text = error.to_string();
+                assert!(*needed > 0 && free > needed && text.contains(what), "request {n}: {text}");
+            }
+            errors => panic!("request {n} failed {} calls: {errors:?}", errors.len()),
+        }
+    }
+}
+
+/// Errors of calls that were made again.
+#[derive(Default)]
+struct Missing {
+    errors: Vec<Error>,
+}
+
+impl Missing {
+    /// What `call` gives, at the second time if it fails.
+    fn twice<T>(&mut self, mut call: impl FnMut() -> halfwarp::Result<T>) -> T {
+        call().unwrap_or_else(|error| {
+            self.errors.push(error);
+            call().unwrap()
+        })
+    }
+}
+
+#[test]
+fn a_cache_that_another_replaced_is_refused() {
+    let emulator = Emulator::checked(90);
+    let mut backend = open(&rig::model(), 128).unwrap();
+    let mut old = backend.new_cache(128).unwrap();
+    let seq = old.open();
+    drop(backend.new_cache(64).unwrap());
+    let error = backend.forward(&Batch::one(seq, &[1], Rows::Last), &mut old).map(drop).unwrap_err();
+    assert!(matches!(error, Error::OtherCache { found: 4, expected: 2 }), "{error}");
     drop(backend);
     emulator.assert_clean();
 }

@@ -79,6 +79,7 @@ impl Driver {
             return Err(Code::NOT_SUPPORTED.because("launching graphs from the device"));
         }
         let (origins, nodes) = self.ordered(graph)?;
+        self.request("an executable graph")?;
         Ok(self.execs.insert(Exec { nodes: Arc::new(nodes), origins, flags }))
     }
 

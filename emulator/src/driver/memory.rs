@@ -81,12 +81,22 @@ fn layout(len: u64) -> Result<Layout> {
 }
 
 impl Driver {
+    /// Counts a request for device memory; the one that the options name is refused.
+    pub(super) fn request(&mut self, what: &str) -> Result<()> {
+        self.requests += 1;
+        match self.options.out_of_memory == Some(self.requests) {
+            true => Err(Code::OUT_OF_MEMORY.because(format!("{what}: refused by the option out_of_memory"))),
+            false => Ok(()),
+        }
+    }
+
     /// Allocates device memory.
     pub(super) fn allocate(&mut self, len: u64, origin: Origin) -> Result<u64> {
         let context = self.current()?;
         if len == 0 {
             return Err(Code::INVALID_VALUE.because("an allocation of 0 bytes"));
         }
+        self.request("an allocation")?;
         let allocation = self.machine.memory.allocate(len, Kind::Device).ok_or_else(|| {
             let memory = &self.machine.memory;
             let free = memory.capacity() - memory.used();

@@ -12,8 +12,15 @@ use super::{
     run,
     state::{Driver, Locked},
 };
-use crate::{fatbin, program::Program, ptx};
-use std::{collections::BTreeMap, sync::Arc};
+use crate::{
+    fatbin,
+    program::{self, Program},
+    ptx,
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// A loaded module.
 pub struct Module {
@@ -27,6 +34,20 @@ pub struct Module {
 
 /// The newest PTX that the driver takes: that of its own version, CUDA 13.5.
 const PTX_VERSION: (u32, u32) = (9, 5);
+
+/// A program that does not depend on where the device's memory lies, because its module has no variables: whoever loads the same
+/// text again, as tests do that begin anew, gets it without the work.
+struct Known {
+    text: Box<[u8]>,
+    options: program::Options,
+    program: Arc<Program>,
+}
+
+/// The one used last comes last.
+static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+
+/// Programs kept at most.
+const MOST_KNOWN: usize = 32;
 
 /// An error in PTX text, with the log that the program may ask for.
 struct Invalid {
@@ -51,7 +72,7 @@ impl Driver {
     fn load(&mut self, text: &[u8], library: bool) -> std::result::Result<Id<Module>, Invalid> {
         let context = self.current()?;
         let before: Vec<u64> = self.machine.memory.allocations().iter().map(|a| a.base).collect();
-        let program = self.compile(text);
+        let program = self.known_or_compiled(text);
         let new = |base: &u64| before.binary_search(base).is_err();
         let made: Vec<(u64, u64)> = self
             .machine
@@ -62,7 +83,7 @@ impl Driver {
             .filter(|(b, _)| new(b))
             .collect();
         let program = match program {
-            Ok(program) => Arc::new(program),
+            Ok(program) => program,
             Err(invalid) => {
                 made.into_iter().for_each(|(base, _)| drop(self.machine.memory.free(base)));
                 return Err(invalid);
@@ -82,6 +103,28 @@ impl Driver {
         Ok(module)
     }
 
+    /// The program of a text, from an earlier load if there was one.
+    fn known_or_compiled(&mut self, text: &[u8]) -> std::result::Result<Arc<Program>, Invalid> {
+        let options = self.machine.lowering();
+        let lock = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock();
+        if let Some(at) = known.iter().position(|k| k.options == options && *k.text == *text) {
+            let found = known.remove(at);
+            known.push(found);
+            return Ok(known[known.len() - 1].program.clone());
+        }
+        drop(known);
+        let program = Arc::new(self.compile(text)?);
+        if program.variables.is_empty() && program.workspace == 0 {
+            let mut known = lock();
+            if known.len() == MOST_KNOWN {
+                known.remove(0);
+            }
+            known.push(Known { text: text.into(), options, program: program.clone() });
+        }
+        Ok(program)
+    }
+
     fn compile(&mut self, text: &[u8]) -> std::result::Result<Program, Invalid> {
         let module = ptx::parse(text)?;
         let (major, minor) = module.version;
@@ -96,7 +139,7 @@ impl Driver {
             let message = format!("PTX for sm_{target}{suffix} does not run on compute capability {arch}");
             return Err(Code::INVALID_PTX.because(message).into());
         }
-        Ok(self.machine.load(text)?)
+        Ok(self.machine.lower(&module)?)
     }
 
     fn find_function(&self, module: Id<Module>, name: &str) -> Result<Id<Function>> {

@@ -27,6 +27,9 @@ pub struct Options {
     pub jitter: Option<u64>,
     /// Instructions without progress until a launch counts as stuck: `CUDA_EMULATOR_PATIENCE`.
     pub patience: Option<u64>,
+    /// The request for device memory, an allocation or an executable graph, that finds none, counted from 1:
+    /// `CUDA_EMULATOR_OUT_OF_MEMORY`. Others go on as if nothing had been.
+    pub out_of_memory: Option<u64>,
     /// The device has memory pools: `CUDA_EMULATOR_POOLS` (1 if not set; 0 makes programs take their other way).
     pub pools: bool,
     /// Report the findings when the process ends, which then exits with 99 if there are any: `CUDA_EMULATOR_REPORT`, set by
@@ -71,6 +74,7 @@ impl Options {
             threads: number("threads")?.unwrap_or(1).clamp(1, 1024) as usize,
             jitter: number("jitter")?,
             patience: number("patience")?,
+            out_of_memory: number("out_of_memory")?,
             pools: number("pools")? != Some(0),
             report: switch("report").is_some(),
             quiet: switch("quiet").is_some(),

@@ -43,6 +43,8 @@ pub struct Driver {
     pub(super) functions: Registry<Function>,
     /// By first address.
     pub(super) allocations: BTreeMap<u64, Allocated>,
+    /// Requests for device memory so far.
+    pub(super) requests: u64,
     /// Operations submitted so far: the number of the next one.
     pub(super) submitted: u64,
     /// Records of events that have not run yet, and the streams that they wait in.
@@ -86,6 +88,7 @@ impl Driver {
             modules: Registry::new("module"),
             functions: Registry::new("function"),
             allocations: BTreeMap::new(),
+            requests: 0,
             submitted: 0,
             records: BTreeMap::new(),
             random: 0,

@@ -104,13 +104,22 @@ impl Machine {
 
     /// Parses and lowers a module.
     pub fn load(&mut self, text: &[u8]) -> Result<Program, ptx::Error> {
-        let module = ptx::parse(text)?;
-        let options = Options {
+        self.lower(&ptx::parse(text)?)
+    }
+
+    /// Lowers a module that was parsed.
+    pub fn lower(&mut self, module: &ptx::ast::Module) -> Result<Program, ptx::Error> {
+        let options = self.lowering();
+        Program::load(module, &mut self.memory, options)
+    }
+
+    /// What lowering needs to know of this machine.
+    pub fn lowering(&self) -> Options {
+        Options {
             isa: self.settings.isa,
             jitter: self.settings.jitter,
             arch: self.settings.device.compute_capability(),
-        };
-        Program::load(&module, &mut self.memory, options)
+        }
     }
 
     /// Runs a launch to its end.

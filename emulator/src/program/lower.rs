@@ -19,7 +19,7 @@ use crate::{
 use std::{collections::HashMap, sync::Arc};
 
 /// What lowering needs to know of the machine.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// Versions of handlers to pick.
     pub isa: Isa,

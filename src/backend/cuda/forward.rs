@@ -37,23 +37,31 @@ impl Backend for CudaBackend {
         let held: usize = self.pages.iter().map(|p| p.keys.n_bytes() + p.values.n_bytes()).sum();
         let free = self.gpu.memory()?.0 + held;
         if needed > free {
-            return Err(Error::DeviceMemory { needed, free });
+            return Err(Error::DeviceMemory {
+                what: format!("a KV cache of {n_tokens} tokens"),
+                needed,
+                free,
+            });
         }
         self.graphs.clear();
         self.pages.clear();
+        self.n_pages = 0;
         self.draws.forget();
         let len = n_pages * page_len(&self.config);
-        for _ in 0..self.config.n_layer {
-            // Zeros, because padding of the heads' vectors is read and never written.
-            let (keys, values) = (self.gpu.zeros(len, "the KV cache")?, self.gpu.zeros(len, "the KV cache")?);
-            self.pages.push(Pages { keys, values });
-        }
+        // Zeros, because padding of the heads' vectors is read and never written.
+        let zeros = || self.gpu.zeros(len, "a layer's part of the KV cache");
+        let pages = (0..self.config.n_layer).map(|_| Ok(Pages { keys: zeros()?, values: zeros()? }));
+        self.pages = pages.collect::<Result<_>>()?;
+        self.n_pages = n_pages;
         Ok(KvCache::new(n_pages, self.config.n_ctx, self.config.n_vocab))
     }
 
     fn forward(&mut self, batch: &Batch, cache: &mut KvCache) -> Result<Logits<'_>> {
         if let Some(error) = &self.lost {
             return Err(Error::DeviceLost { error: error.clone() });
+        }
+        if cache.n_pages() != self.n_pages {
+            return Err(Error::OtherCache { found: cache.n_pages(), expected: self.n_pages });
         }
         self.gpu.bind()?;
         self.draws.settle(&mut self.sent_step, &self.logits.drawn);
@@ -67,8 +75,14 @@ impl Backend for CudaBackend {
         let result = self.prompts(batch, cache, &mut step).and_then(|()| self.steps(batch, cache, &mut step));
         self.next_step = step;
         if let Err(error) = result {
-            // The cache's pages may be half written, and most errors of a device stay until the process ends.
-            self.lost = Some(error.to_string());
+            if error.is_out_of_memory() {
+                cache.take_back(batch)?;
+                self.draws.forget();
+                self.sent_step.fill(u32::MAX);
+            } else {
+                // Most errors of a device stay until the process ends.
+                self.lost = Some(error.to_string());
+            }
             return Err(error);
         }
         Ok(Logits::on_device(&self.logits))

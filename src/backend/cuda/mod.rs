@@ -41,6 +41,8 @@ pub struct CudaBackend {
     kernels: Kernels,
     model: Model,
     pages: Vec<Pages>,
+    /// Pages of the cache; none where the last one could not be made.
+    n_pages: usize,
     activations: Activations,
     prefill: Prefill,
     step: Buffer<u32>,
@@ -109,7 +111,8 @@ impl CudaBackend {
         let needed = model::n_bytes(&config) + cache_bytes(&config, n_cache) + work_bytes(&config, &dims);
         let (free, _) = gpu.memory()?;
         if needed > free {
-            return Err(Error::DeviceMemory { needed, free });
+            let what = format!("the model with a KV cache of {n_cache} tokens");
+            return Err(Error::DeviceMemory { what, needed, free });
         }
         let kernels = Kernels::load(&gpu, &dims)?;
         let model = Model::upload(&gpu, &kernels, weights, progress)?;
@@ -120,6 +123,7 @@ impl CudaBackend {
             graphs: HashMap::new(),
             model,
             pages: Vec::new(),
+            n_pages: 0,
             activations: Activations {
                 residual: zeros(columns * config.n_embd, "activations")?,
                 q: zeros(columns * config.n_embd, "activations")?,

@@ -119,8 +119,13 @@ impl Gpu {
     pub fn alloc<T: bytemuck::Pod>(&self, len: usize, what: &str) -> Result<Buffer<T>> {
         let n_bytes = len.max(1) * size_of::<T>();
         // SAFETY: plain memory; the buffer owns it and is given out only with its length.
-        let address = unsafe { result::malloc_sync(n_bytes) }
-            .map_err(failed(format!("allocating {n_bytes} bytes for {what}")))?;
+        let address = unsafe { result::malloc_sync(n_bytes) }.map_err(|error| match error.0 {
+            OUT_OF_MEMORY => {
+                let free = self.memory().map_or(0, |(free, _)| free);
+                Error::DeviceMemory { what: what.into(), needed: n_bytes, free }
+            }
+            _ => failed(format!("allocating {n_bytes} bytes for {what}"))(error),
+        })?;
         Ok(Buffer { address, len, context: self.context.clone(), element: PhantomData })
     }
 

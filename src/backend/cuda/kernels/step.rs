@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        driver::{Buffer, Gpu, Kernel, Shape},
+        driver::{Arg, Buffer, Gpu, Kernel, Shape},
         images::constants::{CHUNK_PAGES, EMBED_THREADS, OCTET, TILE_ROWS, WARP},
     },
     Activations, COLUMN_COUNTS, Dims, Kernels, Linear, Norm, Packed, Pages, check, padded, planes_len,
@@ -44,10 +44,9 @@ impl Step<'_> {
 
     /// `q`, and the cache's new rows, from `c_attn(ln_1(residual))`.
     pub fn qkv(&self, act: &mut Activations, pages: &mut Pages, norm: &Norm, linear: &Linear) -> Result<()> {
-        let [packed, n_rows, n_tiles, n_slices] = linear.weight.args();
         let dims = self.dims;
         check("c_attn", &linear.weight, 3 * dims.n_embd, dims.n_embd);
-        let args = [
+        let before = [
             (&mut act.q).into(),
             (&mut pages.keys).into(),
             (&mut pages.values).into(),
@@ -55,19 +54,18 @@ impl Step<'_> {
             (&norm.gain).into(),
             (&norm.shift).into(),
             dims.eps.into(),
-            packed,
-            n_rows,
-            n_tiles,
-            n_slices,
+        ];
+        let after = [
             (&linear.bias).into(),
             self.step.into(),
             dims.n_pages.into(),
             dims.n_head.into(),
             dims.head_dim.into(),
         ];
+        let shape = self.linear(&linear.weight, true);
         // SAFETY: order and types follow linear_decode_qkv_f16 in kernels/linear_decode.cu. The matrix has the shape that
         // was checked above, page tables hold pages of this cache, and `Activations` has room for MAX_COLUMNS columns.
-        unsafe { self.gpu.launch(self.of(&self.kernels.qkv), self.linear(&linear.weight, true), &args) }
+        unsafe { self.product(&self.kernels.qkv, shape, &before, &linear.weight, &after) }
     }
 
     /// Attention of every column, left by chunks.
@@ -94,70 +92,53 @@ impl Step<'_> {
 
     /// `residual += c_proj(heads)`.
     pub fn merge(&self, act: &mut Activations, linear: &Linear) -> Result<()> {
-        let [packed, n_rows, n_tiles, n_slices] = linear.weight.args();
         let dims = self.dims;
         check("attn.c_proj", &linear.weight, dims.n_embd, dims.n_embd);
-        let args = [
-            (&mut act.residual).into(),
-            (&act.chunk_out).into(),
-            (&act.chunk_stats).into(),
-            packed,
-            n_rows,
-            n_tiles,
-            n_slices,
+        let before = [(&mut act.residual).into(), (&act.chunk_out).into(), (&act.chunk_stats).into()];
+        let after = [
             (&linear.bias).into(),
             self.step.into(),
             dims.n_head.into(),
             dims.head_dim.into(),
             dims.max_chunks().into(),
         ];
+        let shape = self.linear(&linear.weight, true);
         // SAFETY: order and types follow linear_decode_merge_f16; sizes as above.
-        unsafe { self.gpu.launch(self.of(&self.kernels.merge), self.linear(&linear.weight, true), &args) }
+        unsafe { self.product(&self.kernels.merge, shape, &before, &linear.weight, &after) }
     }
 
     /// `inner = activation(c_fc(ln_2(residual)))`.
     pub fn fc(&self, act: &mut Activations, norm: &Norm, linear: &Linear) -> Result<()> {
-        let [packed, n_rows, n_tiles, n_slices] = linear.weight.args();
         let dims = self.dims;
         check("c_fc", &linear.weight, dims.n_inner, dims.n_embd);
-        let args = [
+        let before = [
             (&mut act.inner).into(),
             (&act.residual).into(),
             (&norm.gain).into(),
             (&norm.shift).into(),
             dims.eps.into(),
-            packed,
-            n_rows,
-            n_tiles,
-            n_slices,
+        ];
+        let after = [
             (&linear.bias).into(),
             self.step.into(),
             dims.n_embd.into(),
             (padded(dims.n_inner as usize) as u32 / OCTET).into(),
             dims.activation.into(),
         ];
+        let shape = self.linear(&linear.weight, true);
         // SAFETY: order and types follow linear_decode_fc_f16; sizes as above.
-        unsafe { self.gpu.launch(self.of(&self.kernels.fc), self.linear(&linear.weight, true), &args) }
+        unsafe { self.product(&self.kernels.fc, shape, &before, &linear.weight, &after) }
     }
 
     /// `residual += c_proj(inner)`.
     pub fn add(&self, act: &mut Activations, linear: &Linear) -> Result<()> {
-        let [packed, n_rows, n_tiles, n_slices] = linear.weight.args();
         let dims = self.dims;
         check("mlp.c_proj", &linear.weight, dims.n_embd, dims.n_inner);
-        let args = [
-            (&mut act.residual).into(),
-            (&act.inner).into(),
-            packed,
-            n_rows,
-            n_tiles,
-            n_slices,
-            (&linear.bias).into(),
-            self.step.into(),
-            dims.n_embd.into(),
-        ];
+        let before = [(&mut act.residual).into(), (&act.inner).into()];
+        let after = [(&linear.bias).into(), self.step.into(), dims.n_embd.into()];
+        let shape = self.linear(&linear.weight, false);
         // SAFETY: order and types follow linear_decode_add_f16; sizes as above.
-        unsafe { self.gpu.launch(self.of(&self.kernels.add), self.linear(&linear.weight, false), &args) }
+        unsafe { self.product(&self.kernels.add, shape, &before, &linear.weight, &after) }
     }
 
     /// `logits[row[t]]` from `ln_f(residual[t])` and the embeddings: `[rows, V]`.
@@ -168,33 +149,41 @@ impl Step<'_> {
         norm: &Norm,
         head: &Packed,
     ) -> Result<()> {
-        let [packed, n_rows, n_tiles, n_slices] = head.args();
         let dims = self.dims;
         check("lm_head", head, n_rows_of(head), dims.n_embd);
-        let args = [
+        let before = [
             logits.into(),
             (&act.residual).into(),
             (&norm.gain).into(),
             (&norm.shift).into(),
             dims.eps.into(),
-            packed,
-            n_rows,
-            n_tiles,
-            n_slices,
-            self.step.into(),
-            dims.n_embd.into(),
         ];
+        let after = [self.step.into(), dims.n_embd.into()];
         let mut shape = self.linear(head, true);
         // Blocks that stay for many rows normalise the input once for all of them.
         shape.grid[0] = shape.grid[0].min(BLOCKS_PER_SM * self.gpu.n_sms);
         // SAFETY: order and types follow linear_decode_logits_f16. The step's rows lie within `logits`: they were counted
         // when it was allocated.
-        unsafe { self.gpu.launch(self.of(&self.kernels.logits), shape, &args) }
+        unsafe { self.product(&self.kernels.logits, shape, &before, head, &after) }
     }
 
-    fn of<'k>(&self, kernels: &'k [Kernel; 3]) -> &'k Kernel {
+    /// Launches the kernel for this many columns, with the matrix among its arguments.
+    ///
+    /// # Safety
+    /// As for [`Gpu::launch`].
+    unsafe fn product(
+        &self,
+        kernels: &[Kernel; 3],
+        shape: Shape,
+        before: &[Arg],
+        weight: &Packed,
+        after: &[Arg],
+    ) -> Result<()> {
         let i = COLUMN_COUNTS.iter().position(|&c| c == self.n_columns);
-        &kernels[i.expect("a step has one of COLUMN_COUNTS columns")]
+        let kernel = &kernels[i.expect("a step has one of COLUMN_COUNTS columns")];
+        let args = [before, &weight.args(), after].concat();
+        // SAFETY: the caller vouches for the arguments.
+        unsafe { self.gpu.launch(kernel, shape, &args) }
     }
 
     /// The launch of a product; `has_planes` where the input goes through shared memory.

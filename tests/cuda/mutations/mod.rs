@@ -3,6 +3,8 @@
 //!
 //!     cargo test --test cuda -- --ignored --nocapture every_wait_is_needed
 
+mod prompts;
+
 use crate::{
     emulator::Emulator,
     rig::{Random, model},
@@ -10,7 +12,7 @@ use crate::{
     step_rig::StepRig,
 };
 use halfwarp::{
-    Config, Weights,
+    Weights,
     backend::{
         Backend,
         cuda::{
@@ -28,16 +30,20 @@ use std::sync::Arc;
 const WAITS: [&str; 7] =
     ["bar.sync", "barrier.sync", "bar.warp.sync", "griddepcontrol.wait", "cp.async.wait", "membar", "fence"];
 
-/// A prompt in parts for every width of its products, then steps of one, four and eight columns beyond the first chunk of attention: what came out, or what
-/// was found.
+/// A device with all checks, where a block that waits for ever is soon found.
+fn reset(emulator: &Emulator, arch: u32) {
+    let options = r#""seed": 3, "check": true, "quiet": true, "patience": 2000000"#;
+    emulator.reset(&format!(r#"{{"arch": {arch}, {options}}}"#));
+}
+
+/// A prompt beyond the first chunk of attention, then steps of one, four and eight columns: what came out, or what was found.
 fn run(
     emulator: &Emulator,
     weights: &Weights,
     images: &'static [Image],
     arch: u32,
 ) -> Result<Vec<f32>, String> {
-    let options = r#""seed": 3, "check": true, "quiet": true, "patience": 2000000"#;
-    emulator.reset(&format!(r#"{{"arch": {arch}, {options}}}"#));
+    reset(emulator, arch);
     let result = (|| {
         let gpu = Gpu::open(0)?.with_images(images);
         let mut backend = CudaBackend::open_on(gpu, weights, 1024, &mut |_, _| Ok(()))?;
@@ -46,15 +52,9 @@ fn run(
         let seq = cache.open();
         let mut all = Vec::new();
         let greedy = Arc::new(Draw::new(SamplingParams::default(), weights.config.n_vocab, 129)?);
-        for (phase, n_tokens) in [
-            (Phase::Prompt, 100),
-            (Phase::Prompt, 29),
-            (Phase::Prompt, 12),
-            (Phase::Prompt, 5),
-            (Phase::Generated, 1),
-            (Phase::Generated, 4),
-            (Phase::Generated, 8),
-        ] {
+        for (phase, n_tokens) in
+            [(Phase::Prompt, 146), (Phase::Generated, 1), (Phase::Generated, 4), (Phase::Generated, 8)]
+        {
             let mut batch = Batch::new();
             batch.push_as(phase, seq, &random.tokens(n_tokens), Rows::Last);
             batch.draw(greedy.clone());
@@ -104,7 +104,7 @@ fn wide_step(
     arch: u32,
     n_columns: u32,
 ) -> Result<Vec<f32>, String> {
-    emulator.reset(&format!(r#"{{"arch": {arch}, "seed": 3, "check": true, "quiet": true}}"#));
+    reset(emulator, arch);
     let result = (|| {
         let n_vocab = 4 * 4 * 2 * 132 + 50;
         let mut rig = StepRig::of(Gpu::open(0)?.with_images(images), (1088, 17, 1088, n_vocab));
@@ -128,13 +128,6 @@ fn wide_step(
     outcome(emulator, result)
 }
 
-/// A model of one layer.
-fn one_layer(n_head: usize, head_dim: usize) -> Weights {
-    let json = serde_json::json!({"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 1, "n_head": n_head,
-        "n_embd": n_head * head_dim, "n_positions": 320, "vocab_size": 517, "layer_norm_epsilon": 1e-5});
-    Weights::random(Config::from_json(json.to_string().as_bytes()).unwrap(), 5)
-}
-
 /// Takes each wait out of the images that `is_meant`, one at a time, and runs what is left; `run` gets the kernel that it was
 /// taken out of.
 fn take_out_each_wait(
@@ -147,13 +140,6 @@ fn take_out_each_wait(
         for (i, image) in IMAGES.iter().enumerate().filter(|(_, image)| is_run(image)) {
             let mut expected: Option<(String, Vec<f32>)> = None;
             for (kernel, wait, ptx) in mutants(image) {
-                if kernel.starts_with("linear_prefill") && kernel.ends_with("_128") {
-                    println!(
-                        "| sm_{arch} | {kernel}: {wait} | not run: the code is that of {}_64 |",
-                        &kernel[..kernel.len() - 4]
-                    );
-                    continue;
-                }
                 if expected.as_ref().is_none_or(|(of, _)| *of != kernel) {
                     expected = Some((kernel.clone(), run(&kernel, IMAGES, arch).unwrap()));
                 }
@@ -201,13 +187,11 @@ fn every_wait_is_needed_in_decode() {
 #[ignore = "slow"]
 fn every_wait_is_needed_in_prompts() {
     let emulator = Emulator::checked(90);
-    // Wide enough that products take several steps.
-    let wide = one_layer(10, 64);
     take_out_each_wait(
         |image| image.file.contains("prefill"),
-        |kernel, images, arch| match kernel.strip_prefix("attention_prefill_f32_") {
-            Some(head_dim) => run(&emulator, &one_layer(1, head_dim.parse().unwrap()), images, arch),
-            None => run(&emulator, &wide, images, arch),
+        |kernel, images, arch| {
+            reset(&emulator, arch);
+            outcome(&emulator, prompts::run(kernel, images))
         },
     );
 }
