@@ -76,7 +76,7 @@ impl Backend for Watched {
             return Err(Error::DeviceLost { error: "a token that is fatal".into() });
         }
         if has(TOO_BIG) {
-            return Err(Error::DeviceMemory { needed: 1 << 30, free: 1 << 20 });
+            return Err(Error::DeviceMemory { what: "logits".into(), needed: 1 << 30, free: 1 << 20 });
         }
         let n_vocab = self.inner.config().n_vocab;
         let logits = self.inner.forward(batch, cache)?;
