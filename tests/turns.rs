@@ -67,14 +67,3 @@ fn a_text_that_was_cut_goes_on_like_a_fresh_one() {
     let ids = [vec![7; 33], vec![4, 5]].concat();
     assert!(after_cut == bits(&engine, &[turn(&mut fresh, &ids, Rows::Last)]).unwrap());
 }
-
-#[test]
-fn an_error_of_the_progress_ends_the_loading() {
-    let mut n_calls = 0;
-    let opened = Engine::open_with(&Source::Bundled, &EngineOptions::default(), &mut |_, _| {
-        n_calls += 1;
-        Err(Error::LoadCancelled)
-    });
-    // The CPU uses weights where they are, so it has nothing to tell.
-    assert_eq!(opened.is_err(), n_calls > 0);
-}

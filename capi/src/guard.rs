@@ -26,7 +26,7 @@ thread_local! {
 /// Runs `call`, the body of the exported function `name`.
 pub fn guard(name: &'static str, call: impl FnOnce() -> Call) -> hw_status {
     let result = catch(|| {
-        #[cfg(test)]
+        #[cfg(all(test, feature = "bundled"))]
         crate::tests::panic_if_armed(name);
         call()
     });
@@ -50,6 +50,8 @@ pub fn guard(name: &'static str, call: impl FnOnce() -> Call) -> hw_status {
 pub fn catch<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(record_panics);
+    // Of a panic that somebody else has caught.
+    let _ = PANIC.try_with(|panic| panic.borrow_mut().clear());
     let _ = DEPTH.try_with(|depth| depth.set(depth.get() + 1));
     // What a panic can leave halfway is behind a mutex: the session's, which is poisoned then and refuses further use
     // (`handle::Slot`), or the engine's, whose page tables change in steps that do not panic.

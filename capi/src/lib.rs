@@ -19,7 +19,7 @@ mod library;
 mod log;
 mod session;
 mod status;
-#[cfg(test)]
+#[cfg(all(test, feature = "bundled"))]
 mod tests;
 mod text;
 mod types;

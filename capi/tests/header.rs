@@ -59,6 +59,25 @@ fn every_item_of_the_header_is_documented() {
 }
 
 #[test]
+fn the_header_is_cplusplus_too() {
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    let source = folder.path().join("header.cpp");
+    let compile = |text: &str| {
+        std::fs::write(&source, text).expect("the folder can be written to");
+        let include = package().join("include").into_os_string();
+        let flags = ["-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I"]
+            .map(Into::into);
+        run("cc", flags.into_iter().chain([include, source.clone().into()]))
+    };
+    if !compile("int main() { return 0; }\n").is_some_and(|output| output.status.success()) {
+        skipped::<()>("the header in C++", "cc cannot compile C++");
+        return;
+    }
+    let text = "#include <halfwarp.h>\nint main() { hw_status ok = hw_session_free(0); return ok == HW_OK ? HW_NTS == 0 : 1; }\n";
+    ok(&compile(text).expect("cc was there a moment ago"));
+}
+
+#[test]
 fn the_library_exports_what_the_header_declares_and_nothing_else() {
     let Some(output) = run("nm", ["-D".into(), "--defined-only".into(), libraries().join("libhalfwarp.so")])
     else {

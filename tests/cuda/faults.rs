@@ -169,6 +169,20 @@ fn shapes_beyond_the_kernels_are_refused_by_name() {
 }
 
 #[test]
+fn an_error_of_the_progress_ends_the_upload() {
+    let emulator = Emulator::checked(90);
+    let mut n_calls = 0;
+    let mut progress = |_, _| {
+        n_calls += 1;
+        if n_calls < 3 { Ok(()) } else { Err(Error::LoadCancelled) }
+    };
+    let error = CudaBackend::open(0, &rig::model(), 64, &mut progress).unwrap_err();
+    assert!(matches!(error, Error::LoadCancelled), "{error}");
+    assert_eq!(n_calls, 3);
+    emulator.assert_clean();
+}
+
+#[test]
 fn a_device_that_is_not_there_is_refused() {
     let _emulator = Emulator::checked(90);
     let error = CudaBackend::open(3, &rig::model(), 64, &mut |_, _| Ok(())).unwrap_err().to_string();

@@ -18,13 +18,13 @@ use std::{
 };
 
 thread_local! {
-    static ARMED: Cell<bool> = const { Cell::new(false) };
+    /// The function that panics in this thread.
+    static ARMED: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 
 /// What every exported function calls first.
 pub fn panic_if_armed(name: &str) {
-    if ARMED.get() {
-        ARMED.set(false);
+    if ARMED.get() == Some(name) {
         panic!("armed in {name}");
     }
 }

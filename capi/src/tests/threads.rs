@@ -44,42 +44,40 @@ fn f03_of_eight_threads_on_one_session_each_gets_it_alone_or_is_told_that_it_is_
 
 #[test]
 fn f03_a_session_is_not_freed_while_it_generates_and_once_after() {
-    let (session, started) = (session(), Barrier::new(5));
+    const N: usize = 4;
+    let (session, started, tried) = (session(), Barrier::new(N + 1), Barrier::new(N + 1));
     let n_freed = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut n_steps = 0;
-            let params = hw_generate_params { ignore_eos: 1, ..at_most(400) };
-            let (status, stats) = generate(session, PROMPT, params, &mut |_| {
-                n_steps += 1;
-                if n_steps == 1 {
-                    started.wait();
-                }
-                0
-            });
-            assert_eq!((status, stats.finish), (HW_OK, hw_finish::HW_FINISH_CANCEL as i32));
-        });
-        for _ in 0..4 {
-            scope.spawn(|| {
+    let generating = || {
+        let mut n_steps = 0;
+        let params = hw_generate_params { ignore_eos: 1, ..at_most(400) };
+        let (status, stats) = generate(session, PROMPT, params, &mut |_| {
+            n_steps += 1;
+            if n_steps == 2 {
                 started.wait();
-                assert_eq!(hw_session_free(session), HW_E_BUSY, "the generation has 399 tokens to go");
-                // Another one of these threads may have been faster.
-                assert!([HW_OK, HW_E_BAD_HANDLE].contains(&hw_session_cancel(session)));
-                loop {
-                    match hw_session_free(session) {
-                        HW_E_BUSY => thread::yield_now(),
-                        HW_OK => {
-                            n_freed.fetch_add(1, Ordering::Relaxed);
-                            break;
-                        }
-                        status => {
-                            assert_eq!(status, HW_E_BAD_HANDLE);
-                            break;
-                        }
-                    }
-                }
-            });
+                tried.wait();
+            }
+            0
+        });
+        assert_eq!((status, stats.finish), (HW_OK, hw_finish::HW_FINISH_CANCEL as i32));
+        assert_eq!(stats.n_generated, 2, "cancelled before the callback returned");
+    };
+    let freeing = || {
+        started.wait();
+        assert_eq!(hw_session_free(session), HW_E_BUSY);
+        assert_eq!(hw_session_cancel(session), HW_OK);
+        tried.wait();
+        let mut status = HW_E_BUSY;
+        while status == HW_E_BUSY {
+            status = hw_session_free(session);
+            thread::yield_now();
         }
+        // Another one of these threads may have been faster.
+        assert!([HW_OK, HW_E_BAD_HANDLE].contains(&status), "{}", last_error());
+        n_freed.fetch_add(usize::from(status == HW_OK), Ordering::Relaxed);
+    };
+    thread::scope(|scope| {
+        scope.spawn(generating);
+        (0..N).for_each(|_| drop(scope.spawn(freeing)));
     });
     assert_eq!(n_freed.load(Ordering::Relaxed), 1);
 }

@@ -110,12 +110,8 @@ fn decoding_and_sampling_by_hand_gives_what_generating_gives() {
         assert_eq!(decode(&turns), HW_OK, "{}", last_error());
         let mut token = 0;
         // SAFETY: the pointers are to locals.
-        assert_eq!(
-            unsafe { hw_session_sample(session, &sampling, 4, &mut token) },
-            HW_OK,
-            "{}",
-            last_error()
-        );
+        let status = unsafe { hw_session_sample(session, &sampling, 4, &mut token) };
+        assert_eq!(status, HW_OK, "{}", last_error());
         b.push(token);
         next = vec![token];
     }
