@@ -42,6 +42,7 @@
 //! - [`convert`]: a checkpoint of any kind, written as fp16.
 //! - [`engine`]: [`Engine`] and [`Session`], which programs use.
 //! - [`scheduler`]: [`Scheduler`], many texts at once.
+//! - `server` (feature `server`): many clients at once, over HTTP, as OpenAI's API has it.
 //! - [`eval`]: how well a model predicts a text.
 
 pub mod backend;
@@ -54,6 +55,8 @@ pub mod error;
 pub mod eval;
 pub mod sampler;
 pub mod scheduler;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod source;
 pub mod stop;
 pub mod tokenizer;

@@ -21,6 +21,10 @@ mod output;
 mod prompt;
 mod repl;
 mod sampling;
+#[cfg(feature = "server")]
+mod serve;
+#[cfg(feature = "server")]
+mod shutdown;
 mod sigbus;
 mod stats;
 mod tokenize;
@@ -58,6 +62,8 @@ struct Cli {
 enum Command {
     Generate(Box<generate::Args>),
     Repl(Box<repl::Args>),
+    #[cfg(feature = "server")]
+    Serve(Box<serve::Args>),
     Eval(eval::Args),
     Bench(Box<bench::Args>),
     Tokenize(tokenize::Args),
@@ -78,6 +84,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Generate(args) => generate::run(*args),
         Command::Repl(args) => repl::run(*args),
+        #[cfg(feature = "server")]
+        Command::Serve(args) => serve::run(*args),
         Command::Eval(args) => eval::run(args),
         Command::Bench(args) => bench::run(*args),
         Command::Tokenize(args) => tokenize::run(args),

@@ -2,7 +2,7 @@
 
 use super::{exit::Failure, footprint::Footprint, output::note};
 use halfwarp::{
-    Engine, Source, Weights,
+    Config, Engine, Source, Weights,
     backend::{self, Backend, Device, OpenOptions},
     source::LoadOptions,
 };
@@ -109,8 +109,13 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// Loads the model and puts it on the device.
+    /// Loads the model and puts it on the device, with a KV cache for one text.
     pub fn open(&self) -> Result<Model, Failure> {
+        self.open_with(|config| config.n_ctx)
+    }
+
+    /// Loads the model and puts it on the device, with a KV cache of as many tokens as `n_cache` says.
+    pub fn open_with(&self, n_cache: impl FnOnce(&Config) -> usize) -> Result<Model, Failure> {
         let started = Instant::now();
         let source = self.weights.source.source()?;
         let (weights, tokenizer) = source.load(&self.weights.options())?;
@@ -119,19 +124,20 @@ impl ModelArgs {
         if let Some(notice) = weights.notice() {
             note(format_args!("note: {notice}"));
         }
-        let n_cache = weights.config.n_ctx;
-        let backend = self.backend(weights)?;
+        let n_cache = n_cache(&weights.config);
+        let backend = self.backend_with(weights, n_cache)?;
         let engine = Engine::new(backend, tokenizer, n_cache)?;
         Ok(Model { engine, name: self.weights.source.name(), footprint, load_time: started.elapsed() })
     }
 
     /// Puts `weights` on the device.
     pub fn backend(&self, weights: Arc<Weights>) -> Result<Box<dyn Backend>, Failure> {
-        let options = OpenOptions {
-            device: self.device.device,
-            threads: self.device.threads,
-            n_cache: weights.config.n_ctx,
-        };
+        let n_cache = weights.config.n_ctx;
+        self.backend_with(weights, n_cache)
+    }
+
+    fn backend_with(&self, weights: Arc<Weights>, n_cache: usize) -> Result<Box<dyn Backend>, Failure> {
+        let options = OpenOptions { device: self.device.device, threads: self.device.threads, n_cache };
         open_backend(weights, options)
     }
 }

@@ -102,15 +102,31 @@ impl Tokenizer {
     /// The token ids of `text`, where every special token that is spelled out in it becomes its id: for text of which
     /// every word is trusted.
     pub fn encode_with_special(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        self.encode_parts(text, str::to_string)
+    }
+
+    /// [`encode_with_special`](Self::encode_with_special), where what stands between special tokens is what `restore` makes of it,
+    /// and plain text.
+    pub(crate) fn encode_parts(
+        &self,
+        text: &str,
+        restore: impl Fn(&str) -> String,
+    ) -> Result<Vec<u32>, TokenizerError> {
         let mut ids = Vec::new();
         let mut rest = text;
         while let Some((at, len, id)) = self.vocabulary.find_special(rest) {
-            ids.extend(self.encode(&rest[..at])?);
+            ids.extend(self.encode(&restore(&rest[..at]))?);
             ids.push(id);
             rest = &rest[at + len..];
         }
-        ids.extend(self.encode(rest)?);
+        ids.extend(self.encode(&restore(rest))?);
         Ok(ids)
+    }
+
+    /// Special tokens as they are spelled.
+    #[cfg(feature = "server")]
+    pub(crate) fn special_pieces(&self) -> impl Iterator<Item = &str> {
+        self.vocabulary.special_pieces()
     }
 
     /// The ids of `word` as it stands at the start of a text and after a space: what has to be banned to ban the word.

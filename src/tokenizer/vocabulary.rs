@@ -132,6 +132,12 @@ impl Vocabulary {
         found.min_by_key(|&(at, len, _)| (at, std::cmp::Reverse(len)))
     }
 
+    /// Special tokens as they are spelled.
+    #[cfg(feature = "server")]
+    pub fn special_pieces(&self) -> impl Iterator<Item = &str> {
+        self.special.iter().filter_map(|&id| self.piece(id).ok().filter(|piece| !piece.is_empty()))
+    }
+
     /// Appends the text of one token to `text`, with the space that goes before it. `last` is the character before it:
     /// `None` at the start of a text.
     pub fn append(&self, id: u32, last: &mut Option<char>, text: &mut Vec<u8>) -> Result<(), TokenizerError> {

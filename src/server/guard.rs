@@ -1,0 +1,164 @@
+//! Who may ask: checked by the head of a request alone, before any of its body is read.
+//!
+//! A browser is not to be used against the server by a page of somebody else's: a server on the loopback device answers to its own
+//! names only (a page can point its own name there), and a request that says from which page it comes is refused unless that page
+//! was allowed. Programs send no such header. Tested in `tests/server/guard.rs`.
+
+use super::{App, error::ApiError, record::Record, record::RecordedBody};
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
+    middleware::Next,
+    response::IntoResponse,
+};
+use sha2::{Digest, Sha256};
+use std::{net::SocketAddr, sync::Arc};
+use subtle::{Choice, ConstantTimeEq};
+
+/// Whose request it is: the index of its key.
+#[derive(Clone, Copy, Debug)]
+pub struct Tenant(pub u64);
+
+/// Paths that need no key: they tell whether the server lives, and nothing else.
+const OPEN_PATHS: [&str; 2] = ["/health", "/ready"];
+
+/// The keys that are accepted, as digests: all of one length, so that comparing them takes one time.
+pub struct Keys(Vec<[u8; 32]>);
+
+impl Keys {
+    /// Accepts `keys`; none means that everybody is let in.
+    pub fn new(keys: &[String]) -> Self {
+        Self(keys.iter().map(|key| Sha256::digest(key).into()).collect())
+    }
+
+    /// Which key the request has. Its time tells nothing about the keys: every digest is compared as a whole.
+    pub fn tenant(&self, headers: &HeaderMap) -> Result<Tenant, ApiError> {
+        if self.0.is_empty() {
+            return Ok(Tenant(0));
+        }
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return Err(ApiError::unauthorized());
+        };
+        let key = value.as_bytes().strip_prefix(b"Bearer ").ok_or_else(ApiError::unauthorized)?;
+        let digest: [u8; 32] = Sha256::digest(key).into();
+        let mut found = Choice::from(0);
+        let mut index = 0;
+        for (i, expected) in self.0.iter().enumerate() {
+            let is_equal = digest.ct_eq(expected);
+            index |= i as u64 & u64::from(is_equal.unwrap_u8()).wrapping_neg();
+            found |= is_equal;
+        }
+        if found.into() { Ok(Tenant(index)) } else { Err(ApiError::unauthorized()) }
+    }
+}
+
+/// The names and pages that are let in.
+pub struct Doors {
+    /// Names in `Host`; none where any is accepted.
+    hosts: Option<Vec<String>>,
+    port: u16,
+    /// Pages in `Origin`.
+    origins: Vec<String>,
+}
+
+impl Doors {
+    /// Those of a server at `address`. Away from the loopback device its names are not known, and it has a key.
+    pub fn new(address: SocketAddr, allowed_hosts: &[String], origins: &[String]) -> Self {
+        let lowercase = |names: &[String]| names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let mut hosts: Vec<String> = lowercase(allowed_hosts);
+        let is_checked = address.ip().is_loopback() || !hosts.is_empty();
+        hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(String::from));
+        if !address.ip().is_unspecified() {
+            let ip = address.ip();
+            hosts.push(if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() });
+        }
+        Self { hosts: is_checked.then_some(hosts), port: address.port(), origins: lowercase(origins) }
+    }
+
+    fn check_host(&self, request: &Request) -> Result<(), ApiError> {
+        let Some(hosts) = &self.hosts else { return Ok(()) };
+        let mut values = request.headers().get_all(header::HOST).iter();
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return Err(ApiError::invalid("the request must have one Host header").closing());
+        };
+        let accepts = |host: &str| {
+            let host = host.to_ascii_lowercase();
+            let own = host.strip_suffix(&format!(":{}", self.port)).unwrap_or(&host);
+            hosts.iter().any(|name| name == own || *name == host)
+        };
+        let authority = request.uri().authority().is_none_or(|authority| accepts(authority.as_str()));
+        if authority && value.to_str().is_ok_and(accepts) {
+            return Ok(());
+        }
+        let message = "the Host header names another server: allow it with --allowed-host";
+        Err(ApiError::forbidden(message).closing())
+    }
+
+    /// The page that a browser asks for, where it is an allowed one.
+    fn check_origin(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, ApiError> {
+        let mut found = None;
+        for value in headers.get_all(header::ORIGIN) {
+            let origin = value.to_str().map(str::to_ascii_lowercase).unwrap_or_default();
+            if found.is_some() || !self.origins.contains(&origin) {
+                let message = "requests from this page are not allowed: allow its origin with --cors-origin";
+                return Err(ApiError::forbidden(message).closing());
+            }
+            found = Some(value.clone());
+        }
+        Ok(found)
+    }
+}
+
+/// Lets a request through to its handler, or answers it; and keeps its record.
+pub async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response<Body> {
+    let record = Record::new(&request);
+    let method = request.method().clone();
+    let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    request.extensions_mut().insert(record.clone());
+    let origin = app.doors.check_host(&request).and_then(|()| app.doors.check_origin(request.headers()));
+    let mut response = match origin {
+        Err(error) => error.into_response(),
+        Ok(origin) => {
+            let mut response = match &origin {
+                Some(_) if method == Method::OPTIONS => preflight(),
+                _ => authenticated(&app, request, next).await,
+            };
+            if let Some(origin) = origin {
+                response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            }
+            response
+        }
+    };
+    let headers = response.headers_mut();
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    // Ids of ours are plain ASCII.
+    let id = HeaderValue::from_str(record.id()).ok();
+    headers.extend(id.map(|id| (header::HeaderName::from_static("x-request-id"), id)));
+    if is_chunked || app.is_closing() {
+        // Whatever else two readers of this request may have seen in it, nothing follows.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    record.set_status(response.status());
+    response.map(|body| Body::new(RecordedBody::new(body, record, &method)))
+}
+
+async fn authenticated(app: &App, mut request: Request, next: Next) -> Response<Body> {
+    if !OPEN_PATHS.contains(&request.uri().path()) {
+        match app.keys.tenant(request.headers()) {
+            Ok(tenant) => request.extensions_mut().insert(tenant),
+            Err(error) => return error.closing().into_response(),
+        };
+    }
+    next.run(request).await
+}
+
+fn preflight() -> Response<Body> {
+    let headers = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}

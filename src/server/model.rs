@@ -1,0 +1,77 @@
+//! [`Model`]: what is served, once it is loaded.
+
+use super::{error::ApiError, template::Template};
+use crate::{Scheduler, Tokenizer};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A model that is ready to answer.
+pub struct Model {
+    /// Runs it.
+    pub scheduler: Scheduler,
+    /// Makes a prompt of a conversation, where the model has a template for that.
+    pub template: Option<Template>,
+    /// What computes, for people and for `system_fingerprint`.
+    device: String,
+    /// Weights, and their bytes.
+    size: Size,
+    /// Seconds since 1970.
+    created: u64,
+}
+
+/// How large a model is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Size {
+    /// Weights.
+    pub n_params: u64,
+    /// Bytes of their tensors.
+    pub n_bytes: u64,
+}
+
+impl Model {
+    /// A model that `scheduler` runs.
+    pub fn new(scheduler: Scheduler, template: Option<Template>, size: Size) -> Self {
+        let device = scheduler.engine().device_name();
+        Self { scheduler, template, device, size, created: unix_time() }
+    }
+
+    /// What computes, for people.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// What computes, for clients that compare answers.
+    pub(super) fn fingerprint(&self) -> String {
+        format!("halfwarp {}, {}", env!("CARGO_PKG_VERSION"), self.device)
+    }
+
+    pub(super) fn n_ctx(&self) -> usize {
+        self.scheduler.engine().config().n_ctx
+    }
+
+    /// Token ids that prompts may have.
+    pub(super) fn n_vocab(&self) -> usize {
+        self.scheduler.engine().config().n_vocab
+    }
+
+    /// Token ids that can be chosen: those that the tokenizer knows.
+    pub(super) fn n_choices(&self) -> usize {
+        self.tokenizer().map_or(self.n_vocab(), |t| t.n_vocab().min(self.n_vocab()))
+    }
+
+    pub(super) fn tokenizer(&self) -> Result<&Tokenizer, ApiError> {
+        Ok(self.scheduler.engine().tokenizer()?)
+    }
+
+    pub(super) fn size(&self) -> Size {
+        self.size
+    }
+
+    pub(super) fn created(&self) -> u64 {
+        self.created
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}

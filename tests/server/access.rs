@@ -1,0 +1,200 @@
+//! Who may ask: keys, names, pages.
+
+use crate::{
+    client::{Answer, Connection, ask, request},
+    rig::{Rig, engine, options, serve, tales, wait_until},
+};
+use halfwarp::{
+    scheduler::SchedulerOptions,
+    server::{Server, ServerError, ServerOptions},
+};
+use serde_json::json;
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+const KEY: &str = "sk-Alpha-0123456789";
+const OTHER_KEY: &str = "sk-Beta-9876543210";
+const PAGE: &str = "https://good.example";
+
+/// A server with two keys and a page that may ask.
+fn locked() -> &'static Rig {
+    static RIG: OnceLock<Rig> = OnceLock::new();
+    RIG.get_or_init(|| {
+        let options = ServerOptions {
+            api_keys: vec![KEY.into(), OTHER_KEY.into()],
+            cors_origins: vec![PAGE.into()],
+            allowed_hosts: vec!["model.internal".into()],
+            ..options()
+        };
+        serve(engine(), SchedulerOptions::default(), options)
+    })
+}
+
+fn models(headers: &[(&str, &str)]) -> Answer {
+    ask(locked().address, "GET", "/v1/models", headers, "")
+}
+
+fn bearer(key: &str) -> String {
+    format!("Bearer {key}")
+}
+
+#[test]
+fn h05_only_the_exact_key_is_let_in() {
+    let flipped: String = KEY
+        .chars()
+        .map(|c| if c.is_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() })
+        .collect();
+    for wrong in [
+        bearer("sk-wrong"),
+        bearer(&flipped),
+        bearer(&format!(" {KEY}")),
+        bearer(&format!("{KEY}x")),
+        bearer(&KEY[1..]),
+        format!("bearer {KEY}"),
+        format!("Basic {KEY}"),
+        KEY.into(),
+        "Bearer ".into(),
+        String::new(),
+    ] {
+        let answer = models(&[("Authorization", &wrong)]);
+        answer.fails(401, None);
+        assert_eq!(answer.json()["error"]["type"], "authentication_error");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+    }
+    models(&[]).fails(401, None);
+    models(&[("Authorization", &bearer(KEY)), ("Authorization", &bearer(KEY))]).fails(401, None);
+    for key in [KEY, OTHER_KEY] {
+        models(&[("Authorization", &bearer(key))]).ok();
+    }
+    for path in ["/metrics", "/v1/models/tales", "/tokenize", "/nothing"] {
+        ask(locked().address, "GET", path, &[], "").fails(401, None);
+    }
+    for path in ["/health", "/ready"] {
+        ask(locked().address, "GET", path, &[], "").ok();
+    }
+}
+
+#[test]
+fn h05_a_key_is_asked_for_before_the_body_is_read() {
+    let mut connection = Connection::open(locked().address);
+    // A body is announced and never sent.
+    connection.send(request("POST", "/v1/completions", &[("Content-Length", "1000000")], ""));
+    connection.answer().unwrap().fails(401, None);
+    assert!(connection.is_closed());
+}
+
+/// H06: the design compares digests of one length in constant time; this looks for a difference that would betray a plain comparison.
+#[test]
+fn h06_the_time_of_a_refusal_tells_nothing_about_the_key() {
+    let near = bearer(&format!("{}x", &KEY[..KEY.len() - 1]));
+    let far = bearer(&"z".repeat(KEY.len()));
+    let time = |authorization: &str| {
+        let started = Instant::now();
+        models(&[("Authorization", authorization)]).fails(401, None);
+        started.elapsed()
+    };
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    for _ in 0..300 {
+        a.push(time(&near));
+        b.push(time(&far));
+    }
+    let median = |times: &mut Vec<Duration>| {
+        times.sort_unstable();
+        times[times.len() / 2].as_secs_f64()
+    };
+    let (a, b) = (median(&mut a), median(&mut b));
+    // Both go through a socket, on a machine that is busy: only what is gross shows here.
+    assert!((a / b).max(b / a) < 2.0, "{a} s and {b} s");
+}
+
+#[test]
+fn h07_a_server_on_loopback_answers_to_its_own_names_only() {
+    let rig = tales();
+    let get = |host: &str| ask(rig.address, "GET", "/health", &[("Host", host)], "");
+    let port = rig.address.port();
+    for own in ["localhost", "LOCALHOST", "127.0.0.1", "[::1]"] {
+        get(own).ok();
+        get(&format!("{own}:{port}")).ok();
+    }
+    let wrong_port = format!("localhost:{}", port ^ 1);
+    for foreign in [
+        "evil.example:8080",
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "",
+        &wrong_port,
+    ] {
+        assert!(get(foreign).fails(403, None).contains("--allowed-host"), "{foreign}");
+    }
+    let mut connection = Connection::open(rig.address);
+    connection.send("GET /health HTTP/1.1\r\n\r\n");
+    connection.answer().unwrap().fails(400, None);
+    let mut connection = Connection::open(rig.address);
+    connection.send("GET http://evil.example/health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    connection.answer().unwrap().fails(403, None);
+    ask(locked().address, "GET", "/health", &[("Host", "model.internal")], "").ok();
+}
+
+#[test]
+fn h07_pages_are_refused_unless_they_are_allowed_by_their_exact_origin() {
+    for origin in ["https://evil.example", "null", "https://good.example.evil.example", "http://good.example"]
+    {
+        for method in ["GET", "OPTIONS"] {
+            let answer = ask(locked().address, method, "/health", &[("Origin", origin)], "");
+            answer.fails(403, None);
+            assert_eq!(answer.header("access-control-allow-origin"), None);
+        }
+    }
+    ask(tales().address, "GET", "/health", &[("Origin", PAGE)], "").fails(403, None);
+    let preflight = ask(
+        locked().address,
+        "OPTIONS",
+        "/v1/completions",
+        &[("Origin", PAGE), ("Access-Control-Request-Method", "POST")],
+        "",
+    );
+    assert_eq!(preflight.status, 204);
+    let key = bearer(KEY);
+    let answer = models(&[("Origin", PAGE), ("Authorization", &key)]);
+    answer.ok();
+    for answer in [&preflight, &answer] {
+        assert_eq!(answer.header("access-control-allow-origin"), Some(PAGE));
+        assert_eq!(answer.header("access-control-allow-credentials"), None);
+        assert_eq!(answer.header("vary"), Some("origin"));
+    }
+    assert!(preflight.header("access-control-allow-headers").unwrap().contains("authorization"));
+    assert_eq!(models(&[("Authorization", &key)]).header("access-control-allow-origin"), None);
+}
+
+#[tokio::test]
+async fn h08_an_address_that_others_can_reach_needs_a_key() {
+    let address = "0.0.0.0:0".parse().unwrap();
+    let Err(error) = Server::bind(address, options()) else { panic!("it is open") };
+    assert!(matches!(error, ServerError::Open { .. }));
+    assert!(error.to_string().contains("--insecure-no-auth"), "{error}");
+    assert!(Server::bind(address, ServerOptions { insecure_no_auth: true, ..options() }).is_ok());
+    assert!(Server::bind(address, ServerOptions { api_keys: vec![KEY.into()], ..options() }).is_ok());
+    for key in ["", "a b", "a\nb", "ключ"] {
+        assert!(Server::bind(address, ServerOptions { api_keys: vec![key.into()], ..options() }).is_err());
+    }
+}
+
+#[test]
+fn o03_what_one_key_asked_is_not_cached_for_another() {
+    let ask_as = |key: &str| {
+        let key = bearer(key);
+        let body = json!({"prompt": (0..200).map(|i| i * 7 + 11).collect::<Vec<u32>>(), "max_tokens": 1})
+            .to_string();
+        let answer = ask(locked().address, "POST", "/v1/completions", &[("Authorization", &key)], &body).ok();
+        answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+    };
+    assert_eq!(ask_as(KEY), 0);
+    let n_shared = ask_as(KEY);
+    assert!(n_shared >= 160, "within one key sharing is fine");
+    assert_eq!(ask_as(OTHER_KEY), 0);
+    let n_computed = || locked().scheduler().load().n_prompt_tokens;
+    wait_until(Duration::from_secs(5), "all of it is computed", || n_computed() == 600 - n_shared);
+}
