@@ -1,4 +1,4 @@
-//! One forward call for one new token each of 1 to 8 sequences: bytes of weights a second. Compare with what
+//! One forward call for one new token each of 1 to 16 sequences: bytes of weights a second. Compare with what
 //! `halfwarp::backend::cpu::bandwidth::read_bandwidth` measures, printed first.
 
 mod common;
@@ -16,8 +16,8 @@ fn decode(c: &mut Criterion) {
     let n_bytes = weights.matrices().map(|m| m.n_bytes()).sum::<usize>() - weights.wpe.n_bytes();
     let mut group = c.benchmark_group("decode");
     group.sample_size(20).throughput(Throughput::Bytes(n_bytes as u64));
-    for n_sequences in [1, 2, 4, 8] {
-        let mut cache = backend.new_cache(8 * 1024).expect("a cache");
+    for n_sequences in [1, 2, 4, 8, 16] {
+        let mut cache = backend.new_cache(64 * n_sequences).expect("a cache");
         let sequences: Vec<_> = (0..n_sequences).map(|_| cache.open()).collect();
         let mut batch = Batch::new();
         group.bench_function(BenchmarkId::new("sequences", n_sequences), |b| {

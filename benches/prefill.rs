@@ -16,7 +16,7 @@ fn prefill(c: &mut Criterion) {
     let mut cache = backend.new_cache(1024).expect("a cache");
     let mut group = c.benchmark_group("prefill");
     group.sample_size(10);
-    for n_tokens in [16, 128, 512, 1024] {
+    for n_tokens in [32, 64, 128, 512, 1024] {
         let ids = common::ids(n_tokens);
         group.throughput(Throughput::Elements(n_tokens as u64));
         group.bench_function(BenchmarkId::new("tokens", n_tokens), |b| {

@@ -8,6 +8,7 @@ pub mod attention;
 pub mod bandwidth;
 mod forward;
 pub mod linear;
+mod logits;
 pub mod naive;
 pub mod ops;
 pub mod pool;

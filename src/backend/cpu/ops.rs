@@ -6,10 +6,11 @@
 
 use super::{
     attention::{self, Head, Span},
-    linear::{BLOCK, Join, MAX_STREAMED, Operands, Part, Stream, Then, TileShape, Tiles, pack},
+    linear::{BLOCK, Join, Operands, Part, Stream, Then, TileShape, Tiles, pack},
+    logits::{self, Logits},
     pool::Pool,
     rows,
-    simd::{Isa, LANES},
+    simd::{Element, Isa, LANES},
     tile::{Cut, Striped},
 };
 use crate::{
@@ -18,6 +19,9 @@ use crate::{
     weights::{Elements, LayerNorm, Linear, Matrix},
 };
 use std::sync::{Mutex, PoisonError};
+
+/// Sums that a task of several tokens keeps at most, beside as many totals: with them a quarter of a second-level cache.
+const MAX_SUMS: usize = 1 << 15;
 
 /// Instructions, threads, and the memory that an operation needs while it runs.
 #[derive(Debug)]
@@ -69,15 +73,14 @@ impl Ops {
     /// made later. The system gives the memory when it is first used.
     pub fn reserve(&mut self, config: &Config, n_tokens: usize) {
         let (n_in, n_out) = (config.n_embd.max(config.n_inner), config.n_inner.max(3 * config.n_embd));
-        let (tokens, cols) = self.isa.run(TileShape);
-        let own = (2 * MAX_STREAMED * n_out.next_multiple_of(LANES))
-            .max(n_in * cols)
+        let (_, cols) = self.isa.run(TileShape);
+        let own = tiles_scratch(1, MAX_SUMS.max(n_tokens * cols), cols)
             .max(attention::scratch_len(config.head_dim(), config.n_ctx));
         for scratch in &self.scratch {
             room(&mut scratch.lock().unwrap_or_else(PoisonError::into_inner), own);
         }
         let parts = n_in.div_ceil(BLOCK) * n_out.next_multiple_of(LANES);
-        room(&mut self.packed, parts.max(n_tokens.next_multiple_of(tokens) * n_in));
+        room(&mut self.packed, parts.max(n_tokens * n_in.next_multiple_of(BLOCK)));
     }
 
     /// The instructions.
@@ -142,26 +145,19 @@ impl Ops {
         }
     }
 
-    fn product<E: super::simd::Element>(&mut self, y: &mut [f32], of: Operands<E>) {
-        // Up to here reading the weights once more costs less than packing them.
-        const MAX_PASSES: usize = 2;
-        let n_tokens = of.x.len() / of.n_in;
-        let n_passes = n_tokens.div_ceil(MAX_STREAMED);
+    fn product<E: Element>(&mut self, y: &mut [f32], of: Operands<E>) {
         let (n_blocks, n_threads) = (of.n_blocks(), self.pool.n_threads());
-        if n_tokens == 1 && (n_blocks.is_multiple_of(n_threads) || n_blocks >= 4 * n_threads) {
-            return self.blocks(y, of);
-        }
-        if n_passes > MAX_PASSES {
-            return self.tiles(y, of);
-        }
-        let len = n_tokens.div_ceil(n_passes.max(1)).max(1);
-        for (x, y) in of.x.chunks(len * of.n_in).zip(y.chunks_mut(len * of.n_out)) {
-            self.stream(y, Operands { x, ..of });
+        let is_even = n_blocks.is_multiple_of(n_threads) || n_blocks >= 4 * n_threads;
+        match of.n_tokens() {
+            0 => {}
+            1 if is_even => self.blocks(y, of),
+            1 => self.stream(y, of),
+            _ => self.tiles(y, of),
         }
     }
 
     /// For one token, where the threads' shares of the blocks are even.
-    fn blocks<E: super::simd::Element>(&mut self, y: &mut [f32], of: Operands<E>) {
+    fn blocks<E: Element>(&mut self, y: &mut [f32], of: Operands<E>) {
         let width = of.n_out.next_multiple_of(LANES);
         let isa = self.isa;
         let parts = room(&mut self.packed, of.n_blocks() * width);
@@ -174,32 +170,36 @@ impl Ops {
         });
     }
 
-    fn stream<E: super::simd::Element>(&mut self, y: &mut [f32], of: Operands<E>) {
-        /// Sums of a task: with their totals half of a first-level cache.
-        const MAX_SUMS: usize = 2048;
-        let n_tokens = of.x.len() / of.n_in;
-        let share = of.n_out.div_ceil(self.pool.n_threads()).next_multiple_of(4 * LANES);
-        let cols = share.min(MAX_SUMS / n_tokens / LANES * LANES);
+    fn stream<E: Element>(&mut self, y: &mut [f32], of: Operands<E>) {
+        // With their totals half of a first-level cache.
+        const MAX_COLS: usize = 2048;
+        let cols = of.n_out.div_ceil(self.pool.n_threads()).next_multiple_of(4 * LANES).min(MAX_COLS);
         let (isa, scratch) = (self.isa, &self.scratch);
         self.pool.stripes([Striped::new(y, of.n_out, Cut::Cols(cols))], |[y], _, thread| {
-            let n_sums = 2 * n_tokens * y.cols().len().next_multiple_of(LANES);
+            let n_sums = 2 * y.cols().len().next_multiple_of(LANES);
             with_scratch(scratch, thread, n_sums, |sums| isa.run(Stream { of, y, sums }));
         });
     }
 
-    fn tiles<E: super::simd::Element>(&mut self, y: &mut [f32], of: Operands<E>) {
-        let (tokens, cols) = self.isa.run(TileShape);
-        let n_tokens = of.x.len() / of.n_in;
+    fn tiles<E: Element>(&mut self, y: &mut [f32], of: Operands<E>) {
+        let (most, cols) = self.isa.run(TileShape);
+        let n_tokens = of.n_tokens();
         let (isa, scratch) = (self.isa, &self.scratch);
-        let packed = room(&mut self.packed, n_tokens.next_multiple_of(tokens) * of.n_in);
-        let tile_len = tokens * of.n_in;
-        self.pool.stripes([Striped::new(packed, tile_len, Cut::Rows(1))], |[mut packed], i, _| {
-            let x = &of.x[i * tile_len..];
-            pack(packed.row_mut(0), &x[..tile_len.min(x.len())], of.n_in, tokens);
-        });
-        let of = Operands { x: packed, ..of };
-        self.pool.stripes([Striped::new(y, of.n_out, Cut::Cols(cols))], |[y], _, thread| {
-            with_scratch(scratch, thread, of.n_in * cols, |panel| isa.run(Tiles { of, y, panel }));
+        let packed = room(&mut self.packed, of.n_blocks() * BLOCK * n_tokens);
+        self.pool
+            .stripes([Striped::new(packed, BLOCK * n_tokens, Cut::Rows(1))], |[mut packed], block, _| {
+                pack(packed.row_mut(0), of.x, of.n_in, of.block(block), most)
+            });
+        let packed = &*packed;
+        // One stripe a thread, because long runs are read fastest; more where their sums would be too many.
+        let (n_tiles, most_tiles) = (of.n_out.div_ceil(cols), (MAX_SUMS / (n_tokens * cols)).max(1));
+        let n_stripes = n_tiles.div_ceil(most_tiles).next_multiple_of(self.pool.n_threads());
+        let width = n_tiles.div_ceil(n_stripes) * cols;
+        self.pool.stripes([Striped::new(y, of.n_out, Cut::Cols(width))], |[y], _, thread| {
+            with_scratch(scratch, thread, tiles_scratch(n_tokens, width, cols), |room| {
+                let (panel, sums) = room.split_at_mut(BLOCK * cols);
+                isa.run(Tiles { of, packed, y, panel, sums });
+            });
         });
     }
 
@@ -233,18 +233,25 @@ impl Ops {
     /// `y[r, v] = Σ_c x[r, c] weight[v, c]`, with `x`: `[R, C]`, `weight`: `[V, C]`.
     pub fn logits(&mut self, y: &mut [f32], x: &[f32], weight: &Matrix) {
         /// Rows of the matrix that a task takes.
-        const ROWS: usize = 256;
+        const ROWS: usize = 252;
         let (isa, width) = (self.isa, weight.cols());
         if y.is_empty() {
             return;
         }
+        let x =
+            logits::pack(room(&mut self.packed, x.len() / width * width.next_multiple_of(LANES)), x, width);
         self.pool.stripes([Striped::new(y, weight.rows(), Cut::Cols(ROWS))], |[y], _, _| {
             match weight.elements() {
-                Elements::F16(w) => isa.run(rows::Logits { y, x, w, width }),
-                Elements::F32(w) => isa.run(rows::Logits { y, x, w, width }),
+                Elements::F16(w) => isa.run(Logits { y, x, w, width }),
+                Elements::F32(w) => isa.run(Logits { y, x, w, width }),
             }
         });
     }
+}
+
+/// Floats that a task needs for a stripe of `width` columns in tiles of `cols`.
+fn tiles_scratch(n_tokens: usize, width: usize, cols: usize) -> usize {
+    BLOCK * cols + 2 * n_tokens * width.next_multiple_of(cols)
 }
 
 /// Calls `f` with `len` floats of the thread's own, which hold anything.

@@ -1,12 +1,8 @@
-//! What is done to each token's row by itself: embedding, LayerNorm, and the logits.
+//! What is done to each token's row by itself: embedding and LayerNorm.
 //!
 //! Called by [`super::ops`]; compared with [`super::naive`] in `tests/kernels.rs`.
 
-use super::{
-    linear::MAX_STREAMED,
-    simd::{Block, Element, Kernel, LANES, Simd},
-    tile::Stripe,
-};
+use super::simd::{Element, Kernel, LANES, Simd};
 use crate::weights;
 
 /// `y[c] = wte[token, c] + wpe[position, c]`.
@@ -68,83 +64,6 @@ impl Kernel for LayerNorm<'_> {
             let normal = s.mul(s.sub(load(s, x), mean), scale);
             s.store_part(s.fma(normal, load(s, weight), load(s, bias)), y);
         }
-    }
-}
-
-/// `y[r, v] = Σ_c x[r, c] w[v, c]`: lane `i` sums the columns `i`, `i` + 16, ..., then the lanes are summed.
-///
-/// Few rows take one row of weights at a time, in the order in which memory is read fastest; many take four, for fewer
-/// loads.
-pub struct Logits<'a, 'y, E> {
-    /// Some columns of the logits, `[R, vs]`.
-    pub y: Stripe<'y>,
-    /// `[R, C]`.
-    pub x: &'a [f32],
-    /// The whole matrix, `[V, C]`.
-    pub w: &'a [E],
-    /// C.
-    pub width: usize,
-}
-
-impl<E: Element> Kernel for Logits<'_, '_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
-        let n_rows = self.y.n_rows();
-        let cols = self.y.cols();
-        let mut v = 0;
-        while v < cols.len() {
-            let n = if n_rows > MAX_STREAMED && v + 4 <= cols.len() { 4 } else { 1 };
-            let mut r = 0;
-            while r < n_rows {
-                r += match (S::TILE.0, n_rows - r, n) {
-                    (12, 4.., 4) => self.tile::<S, 4, 4>(s, r, v),
-                    (_, 2.., 4) => self.tile::<S, 2, 4>(s, r, v),
-                    (_, _, 4) => self.tile::<S, 1, 4>(s, r, v),
-                    (_, 4.., _) => self.tile::<S, 4, 1>(s, r, v),
-                    _ => self.tile::<S, 1, 1>(s, r, v),
-                };
-            }
-            v += n;
-        }
-    }
-}
-
-impl<E: Element> Logits<'_, '_, E> {
-    /// `R` rows of activations against `N` of weights; returns `R`.
-    #[inline(always)]
-    fn tile<S: Simd, const R: usize, const N: usize>(&mut self, s: S, r: usize, v: usize) -> usize {
-        let (width, n_vectors) = (self.width, self.width / LANES);
-        let first = self.y.cols().start + v;
-        let x = Block::new(self.x, width, r..r + R, 0, n_vectors);
-        let w = Block::new(self.w, width, first..first + N, 0, n_vectors);
-        let mut sums = [[s.splat(0.0); N]; R];
-        for c in 0..n_vectors {
-            let mut column = [s.splat(0.0); N];
-            for j in 0..N {
-                // SAFETY: `w` has N rows of `n_vectors` vectors.
-                column[j] = E::load(s, unsafe { w.at(j, c) });
-            }
-            for i in 0..R {
-                // SAFETY: `x` has R rows of `n_vectors` vectors.
-                let x = s.load(unsafe { x.at(i, c) });
-                for j in 0..N {
-                    sums[i][j] = s.fma(x, column[j], sums[i][j]);
-                }
-            }
-        }
-        for i in 0..R {
-            let x = &self.x[(r + i) * width..][n_vectors * LANES..width];
-            for j in 0..N {
-                let w = &self.w[(first + j) * width..][n_vectors * LANES..width];
-                if !w.is_empty() {
-                    sums[i][j] = s.fma(s.load_part(x), s.load_part(w), sums[i][j]);
-                }
-                self.y.row_mut(r + i)[v + j] = s.sum(sums[i][j]);
-            }
-        }
-        R
     }
 }
 

@@ -10,17 +10,17 @@
 //!
 //! 1. One token, many blocks ([`Part`], [`Join`]): the weights are the work, and memory is read fastest in order. A task
 //!    takes a block, which is contiguous in `w`; then the blocks' sums are added.
-//! 2. Few tokens ([`Stream`]): a task takes some columns. A few rows of `w` at a time flow through registers, once for
-//!    all tokens, and the sums wait in the first-level cache.
-//! 3. Many tokens ([`Tiles`]): the arithmetic is the work. A task widens a panel of columns to fp32 once; against it, tiles
-//!    of tokens x columns are summed in registers, from tokens packed so that a tile's are adjacent.
+//! 2. One token, fewer blocks than share out evenly ([`Stream`]): a task takes some columns. A few rows of `w` at a time
+//!    flow through registers, and the sums wait in the first-level cache.
+//! 3. Several tokens ([`Tiles`]): a task takes some columns. Tiles of tokens x columns are summed in registers over some
+//!    rows of `w`, which are widened once for all tokens; what the next rows need comes into the cache meanwhile.
 //!
 //! Called by [`super::ops`]; compared with [`super::naive::linear`] in `tests/kernels.rs`.
 
 mod stream;
 mod tiles;
 
-pub use stream::{Join, MAX_STREAMED, Part, Stream};
+pub use stream::{Join, Part, Stream};
 pub use tiles::{TileShape, Tiles, pack};
 
 use super::simd::{Element, LANES, Simd, math};
@@ -41,7 +41,7 @@ pub enum Then {
 /// A matrix product's operands: `x` `[T, in]`, `w` `[in, out]`, `bias` `[out]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Operands<'a, E> {
-    /// Activations: row-major for [`Stream`], packed by [`pack`] for [`Tiles`].
+    /// Activations, row-major.
     pub x: &'a [f32],
     /// Weights, row-major.
     pub w: &'a [E],
@@ -59,13 +59,18 @@ pub struct Operands<'a, E> {
 pub const BLOCK: usize = 128;
 
 impl<E> Operands<'_, E> {
+    /// Rows of the activations.
+    pub fn n_tokens(&self) -> usize {
+        self.x.len() / self.n_in
+    }
+
     /// Blocks of inputs.
     pub fn n_blocks(&self) -> usize {
         self.n_in.div_ceil(BLOCK)
     }
 
     /// The inputs of block `i`.
-    fn block(&self, i: usize) -> Range<usize> {
+    pub fn block(&self, i: usize) -> Range<usize> {
         i * BLOCK..self.n_in.min((i + 1) * BLOCK)
     }
 }

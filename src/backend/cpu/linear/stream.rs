@@ -1,4 +1,4 @@
-//! Few tokens: the weights flow from memory through registers once.
+//! One token: the weights flow from memory through registers once, and the sums wait in the cache.
 
 use super::{
     super::{
@@ -9,10 +9,7 @@ use super::{
 };
 use std::ops::Range;
 
-/// Most tokens that [`Stream`] takes at once.
-pub const MAX_STREAMED: usize = 12;
-
-/// The first way, first half: one token's sums over one block.
+/// The first way, first half: the sums over one block.
 pub struct Part<'a, 'y, E> {
     /// What is multiplied, for one token.
     pub of: Operands<'a, E>,
@@ -27,14 +24,10 @@ impl<E: Element> Kernel for Part<'_, '_, E> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let (rows, n_out) = (self.of.block(self.block), self.of.n_out);
+        let rows = self.of.block(self.block);
         let sums = self.sums.row_mut(0).as_chunks_mut::<LANES>().0;
         sums.fill([0.0; LANES]);
-        let (whole, part) = sums.split_at_mut(n_out / LANES);
-        row_by_row(s, &self.of, rows.clone(), whole, 1, 0);
-        if !part.is_empty() {
-            stream_part(s, &self.of, rows, part, n_out - n_out % LANES..n_out);
-        }
+        row_by_row(s, &self.of, rows, sums, 0);
     }
 }
 
@@ -66,13 +59,13 @@ impl<E: Element> Kernel for Join<'_, '_, E> {
     }
 }
 
-/// The second way: `y` is some columns of the output, for at most [`MAX_STREAMED`] tokens.
+/// The second way: `y` is some columns of the output.
 pub struct Stream<'a, 'y, E> {
-    /// What is multiplied.
+    /// What is multiplied, for one token.
     pub of: Operands<'a, E>,
-    /// `[T, cols]`.
+    /// `[1, cols]`.
     pub y: Stripe<'y>,
-    /// Room for `cols` rounded up to [`LANES`], times T, twice.
+    /// Room for `cols` rounded up to [`LANES`], twice.
     pub sums: &'a mut [f32],
 }
 
@@ -81,60 +74,29 @@ impl<E: Element> Kernel for Stream<'_, '_, E> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let (n_tokens, cols) = (self.y.n_rows(), self.y.cols());
-        let n_vectors = n_tokens * cols.len().div_ceil(LANES);
+        let cols = self.y.cols();
+        let n_vectors = cols.len().div_ceil(LANES);
         let (sums, totals) = self.sums.as_chunks_mut::<LANES>().0[..2 * n_vectors].split_at_mut(n_vectors);
         totals.fill([0.0; LANES]);
         for block in 0..self.of.n_blocks() {
-            stream(s, &self.of, self.of.block(block), cols.clone(), sums, n_tokens);
+            sums.fill([0.0; LANES]);
+            stripe(s, &self.of, self.of.block(block), sums, cols.start);
             for (total, sum) in totals.iter_mut().zip(&*sums) {
                 s.store(s.add(s.load(total), s.load(sum)), total);
             }
         }
-        for (c, totals) in totals.chunks(n_tokens).enumerate() {
-            for (t, total) in totals.iter().enumerate() {
-                finish(
-                    s,
-                    &self.of,
-                    s.load(total),
-                    cols.start + c * LANES,
-                    &mut self.y.row_mut(t)[c * LANES..],
-                );
-            }
+        for (c, (total, y)) in totals.iter().zip(self.y.row_mut(0).chunks_mut(LANES)).enumerate() {
+            finish(s, &self.of, s.load(total), cols.start + c * LANES, y);
         }
     }
 }
 
-/// Sums over the inputs `rows`, which are one block: `sums` is `[cols / LANES, T]` vectors.
-#[inline(always)]
-fn stream<S: Simd, E: Element>(
-    s: S,
-    of: &Operands<E>,
-    rows: Range<usize>,
-    cols: Range<usize>,
-    sums: &mut [[f32; LANES]],
-    n_tokens: usize,
-) {
-    sums.fill([0.0; LANES]);
-    let (whole, part) = sums.split_at_mut(n_tokens * (cols.len() / LANES));
-    if n_tokens == 1 {
-        stream_one(s, of, rows.clone(), whole, cols.start);
-    } else if S::DEPTH == 16 {
-        stream_some::<S, E, 16>(s, of, rows.clone(), whole, n_tokens, cols.start);
-    } else {
-        stream_some::<S, E, 4>(s, of, rows.clone(), whole, n_tokens, cols.start);
-    }
-    if !part.is_empty() {
-        stream_part(s, of, rows, part, cols.end - cols.len() % LANES..cols.end);
-    }
-}
-
-/// Sums for one token and a stripe of columns: `sums` is `[cols / LANES]` vectors.
+/// Adds the products of `rows` to the `sums` of columns from `first_col` on.
 ///
 /// Sixteen rows at a time because a stripe's rows are short runs of memory, which are read fastest many at once; a whole
 /// block is read fastest in order, as [`Part`] does.
 #[inline(always)]
-fn stream_one<S: Simd, E: Element>(
+fn stripe<S: Simd, E: Element>(
     s: S,
     of: &Operands<E>,
     rows: Range<usize>,
@@ -142,92 +104,42 @@ fn stream_one<S: Simd, E: Element>(
     first_col: usize,
 ) {
     const DEPTH: usize = 16;
-    let (x, rest) = of.x[rows.clone()].as_chunks::<DEPTH>();
-    for (i, x) in (rows.start..).step_by(DEPTH).zip(x) {
-        let w = Block::new(of.w, of.n_out, i..i + DEPTH, first_col, sums.len());
-        for (c, sum) in sums.iter_mut().enumerate() {
+    let n_vectors = sums.len().min((of.n_out - first_col) / LANES);
+    let last = rows.end - rows.len() % DEPTH;
+    for i in (rows.start..last).step_by(DEPTH) {
+        let w = Block::new(of.w, of.n_out, i..i + DEPTH, first_col, n_vectors);
+        let x = &of.x[i..i + DEPTH];
+        for (c, sum) in sums[..n_vectors].iter_mut().enumerate() {
             let mut v = s.load(sum);
             for r in 0..DEPTH {
-                // SAFETY: the block has DEPTH rows of `sums.len()` vectors.
+                // SAFETY: the block has DEPTH rows of `n_vectors` vectors.
                 v = s.fma(s.splat(x[r]), E::load(s, unsafe { w.at(r, c) }), v);
             }
             s.store(v, sum);
         }
     }
-    row_by_row(s, of, rows.end - rest.len()..rows.end, sums, 1, first_col);
+    let (whole, part) = sums.split_at_mut(n_vectors);
+    row_by_row(s, of, last..rows.end, whole, first_col);
+    row_by_row(s, of, rows, part, first_col + n_vectors * LANES);
 }
 
-/// Sums for some tokens: `sums` is `[cols / LANES, T]` vectors. `R` rows of weights wait in registers for all tokens.
-#[inline(always)]
-fn stream_some<S: Simd, E: Element, const R: usize>(
-    s: S,
-    of: &Operands<E>,
-    rows: Range<usize>,
-    sums: &mut [[f32; LANES]],
-    n_tokens: usize,
-    first_col: usize,
-) {
-    let n_vectors = sums.len() / n_tokens;
-    let mut x = [[0.0; R]; MAX_STREAMED];
-    let last = rows.end - rows.len() % R;
-    for i in (rows.start..last).step_by(R) {
-        let w = Block::new(of.w, of.n_out, i..i + R, first_col, n_vectors);
-        for t in 0..n_tokens {
-            x[t].copy_from_slice(&of.x[t * of.n_in + i..][..R]);
-        }
-        for c in 0..n_vectors {
-            let mut column = [s.splat(0.0); R];
-            for r in 0..R {
-                // SAFETY: the block has R rows of `n_vectors` vectors.
-                column[r] = E::load(s, unsafe { w.at(r, c) });
-            }
-            for (sum, x) in sums[c * n_tokens..][..n_tokens].iter_mut().zip(&x) {
-                let mut v = s.load(sum);
-                for r in 0..R {
-                    v = s.fma(s.splat(x[r]), column[r], v);
-                }
-                s.store(v, sum);
-            }
-        }
-    }
-    row_by_row(s, of, last..rows.end, sums, n_tokens, first_col);
-}
-
-/// Adds the products of `rows` to `sums`, one row after the other.
+/// Adds the products of `rows` to the `sums` of columns from `first_col` on, one row after the other.
 #[inline(always)]
 fn row_by_row<S: Simd, E: Element>(
     s: S,
     of: &Operands<E>,
     rows: Range<usize>,
     sums: &mut [[f32; LANES]],
-    n_tokens: usize,
     first_col: usize,
 ) {
     for i in rows {
-        let w = of.w[i * of.n_out + first_col..].as_chunks().0;
-        for (sums, w) in sums.chunks_mut(n_tokens).zip(w) {
-            for (t, sum) in sums.iter_mut().enumerate() {
-                let v = s.fma(s.splat(of.x[t * of.n_in + i]), E::load(s, w), s.load(sum));
-                s.store(v, sum);
-            }
+        let x = s.splat(of.x[i]);
+        let (w, rest) = of.w[i * of.n_out..][first_col..of.n_out].as_chunks();
+        for (sum, w) in sums.iter_mut().zip(w) {
+            s.store(s.fma(x, E::load(s, w), s.load(sum)), sum);
         }
-    }
-}
-
-/// Sums for the columns after the last whole vector: `sums` is `[T]` vectors.
-#[inline(always)]
-fn stream_part<S: Simd, E: Element>(
-    s: S,
-    of: &Operands<E>,
-    rows: Range<usize>,
-    sums: &mut [[f32; LANES]],
-    cols: Range<usize>,
-) {
-    for i in rows {
-        let w = s.load_part(&of.w[i * of.n_out..][cols.clone()]);
-        for (t, sum) in sums.iter_mut().enumerate() {
-            let v = s.fma(s.splat(of.x[t * of.n_in + i]), w, s.load(sum));
-            s.store(v, sum);
+        if let Some(sum) = sums.get_mut(w.len()) {
+            s.store(s.fma(x, s.load_part(rest), s.load(sum)), sum);
         }
     }
 }

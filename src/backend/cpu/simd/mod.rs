@@ -36,10 +36,10 @@ pub trait Simd: Copy {
     type V: Copy;
     /// Tokens and vectors of the largest tile of accumulators that stays in registers beside its operands.
     const TILE: (usize, usize);
-    /// Rows of weights that stay in registers beside a sum.
-    const DEPTH: usize;
     /// Queries of the largest tile of two vectors that stays in registers.
     const QUERIES: usize;
+    /// Rows of two matrices whose products, all with all, are summed in registers.
+    const DOTS: (usize, usize);
 
     /// `x` in every lane.
     fn splat(self, x: f32) -> Self::V;
@@ -69,7 +69,7 @@ pub trait Simd: Copy {
     fn first(self, v: Self::V, n: usize, rest: Self::V) -> Self::V;
     /// `2^n` for whole `n` in -126..=127.
     fn exp2_whole(self, n: Self::V) -> Self::V;
-    /// Asks for the cache line of `at`, without waiting for it.
+    /// Asks for the cache line of `at` in the second-level cache, without waiting for it.
     fn prefetch<T>(self, at: &T);
 
     /// The sum of the lanes: halves onto each other, 8 + 8, 4 + 4, 2 + 2, 1 + 1.

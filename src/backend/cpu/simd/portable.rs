@@ -26,8 +26,8 @@ const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
 impl Simd for Portable {
     type V = [f32; LANES];
     const TILE: (usize, usize) = if cfg!(target_arch = "aarch64") { (6, 1) } else { (2, 1) };
-    const DEPTH: usize = 4;
     const QUERIES: usize = 1;
+    const DOTS: (usize, usize) = (2, 2);
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {

@@ -65,8 +65,8 @@ macro_rules! intrinsics {
 impl Simd for Avx512 {
     type V = __m512;
     const TILE: (usize, usize) = (12, 2);
-    const DEPTH: usize = 16;
     const QUERIES: usize = 8;
+    const DOTS: (usize, usize) = (8, 3);
 
     intrinsics! {
         fn splat(x: f32) -> __m512 = _mm512_set1_ps(x);
@@ -93,7 +93,7 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn prefetch<T>(self, at: &T) {
         // SAFETY: prefetching has no effect but on the caches.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(at).cast()) }
     }
 
     #[inline(always)]
@@ -106,8 +106,8 @@ impl Simd for Avx512 {
 impl Simd for Avx2 {
     type V = [__m256; 2];
     const TILE: (usize, usize) = (6, 1);
-    const DEPTH: usize = 4;
     const QUERIES: usize = 2;
+    const DOTS: (usize, usize) = (2, 2);
 
     intrinsics! {
         fn splat(x: f32) -> Self::V = [_mm256_set1_ps(x); 2];
@@ -147,7 +147,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn prefetch<T>(self, at: &T) {
         // SAFETY: prefetching has no effect but on the caches.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(at).cast()) }
     }
 }
 
