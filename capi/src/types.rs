@@ -6,10 +6,12 @@ use std::ffi::{c_char, c_void};
 /// Changes when a program has to be compiled again, which new functions and new fields do not cause.
 pub const HW_ABI_VERSION: u32 = 1;
 
-/// SIZE_MAX in C, which cbindgen cannot say: see `cbindgen.toml`.
+/// cbindgen:ignore
+// It is SIZE_MAX in C, which cbindgen cannot say: see cbindgen.toml.
 pub const HW_NTS: usize = usize::MAX;
 
-/// SIZE_MAX too.
+/// cbindgen:ignore
+// As above.
 pub const HW_NO_LIMIT: usize = usize::MAX;
 
 /// No token id.

@@ -50,7 +50,7 @@ fn every_item_of_the_header_is_documented() {
             // The typedef after an enum is the enum's own.
             let is_enums =
                 ["typedef int32_t hw_", "typedef enum hw_"].iter().any(|start| line.starts_with(start));
-            let is_documented = before.ends_with("*/") || is_enums;
+            let is_documented = before.starts_with("///") || is_enums;
             assert!(is_documented, "{line:?} comes after {before:?}");
         }
         before = if line.is_empty() { before } else { line };
