@@ -7,7 +7,9 @@ use halfwarp::{
     backend::cuda::{
         driver::{Buffer, Gpu},
         images::Image,
-        kernels::{Dims, Kernels, Linear, MAX_TOKENS, Norm, Packed, Pages, Plan, Prompt, PromptActivations},
+        kernels::{
+            Dims, Kernels, Linear, MAX_TOKENS, Norm, Packed, Pages, Plan, Prompt, PromptActivations, padded,
+        },
     },
     cache::PAGE_LEN,
 };
@@ -20,22 +22,22 @@ const WIDE_INPUTS: usize = 5 * 64;
 /// Heads, their width, the MLP's inner width.
 type Widths = (usize, usize, usize);
 
-/// What launches `kernel` of `images`, and what it leaves.
+/// Launches `kernel` of `images` behind what it depends on; what they leave.
 pub fn run(kernel: &str, images: &'static [Image]) -> Result<Vec<f32>> {
     if let Some(head_dim) = kernel.strip_prefix("attention_prefill_f32_") {
         let head_dim = head_dim.parse().expect("a width");
         // Tiles of 64 and of 6 tokens, over three pages.
-        let mut pass = Pass::open(images, None, (1, head_dim, 8))?;
-        return pass.run(70, |run, act, pages, layer| {
-            run.layernorm(act, &layer.norm)?;
-            run.qkv(act, pages, &layer.linear(run.gpu, 3 * head_dim, head_dim)?)?;
+        let pass = Pass::open(images, None, (1, head_dim, 8), (3 * head_dim, head_dim))?;
+        return pass.run(70, |run, act, pages, norm, c_attn| {
+            run.layernorm(act, norm)?;
+            run.qkv(act, pages, c_attn)?;
             run.attention(act, pages, 0.2)
         });
     }
     let Some((product, size)) = kernel.strip_prefix("linear_prefill_").and_then(|k| k.split_once("_f16_"))
     else {
-        return Pass::open(images, None, (2, 64, 8))?
-            .run(5, |run, act, _, layer| run.layernorm(act, &layer.norm));
+        let pass = Pass::open(images, None, (2, 64, 8), (8, 8))?;
+        return pass.run(5, |run, act, _, norm, _| run.layernorm(act, norm));
     };
     // As many tokens as the narrow block takes; 70, and a device so large or small that it is this wide block.
     let size: usize = size.parse().expect("a number");
@@ -45,45 +47,46 @@ pub fn run(kernel: &str, images: &'static [Image]) -> Result<Vec<f32>> {
         _ => (size, None, NARROW_INPUTS),
     };
     match product {
-        "qkv" => Pass::open(images, n_sms, (n_in / 64, 64, 8))?.run(n_tokens, |run, act, pages, layer| {
-            run.layernorm(act, &layer.norm)?;
-            run.qkv(act, pages, &layer.linear(run.gpu, 3 * n_in, n_in)?)
-        }),
-        "fc" => Pass::open(images, n_sms, (n_in / 64, 64, 200))?.run(n_tokens, |run, act, _, layer| {
-            run.layernorm(act, &layer.norm)?;
-            run.c_fc(act, &layer.linear(run.gpu, 200, n_in)?)
-        }),
-        _ => {
-            let mut pass = Pass::open(images, n_sms, (3, 64, n_in))?;
-            let inner = pass.layer.halves(pass.act.inner.len());
-            pass.gpu.write(&mut pass.act.inner, 0, &inner)?;
-            pass.run(n_tokens, |run, act, _, layer| run.mlp_c_proj(act, &layer.linear(run.gpu, 192, n_in)?))
-        }
+        "qkv" => Pass::open(images, n_sms, (n_in / 64, 64, 8), (3 * n_in, n_in))?.run(
+            n_tokens,
+            |run, act, pages, norm, c_attn| {
+                run.layernorm(act, norm)?;
+                run.qkv(act, pages, c_attn)
+            },
+        ),
+        "fc" => Pass::open(images, n_sms, (n_in / 64, 64, 200), (200, n_in))?.run(
+            n_tokens,
+            |run, act, _, norm, c_fc| {
+                run.layernorm(act, norm)?;
+                run.c_fc(act, c_fc)
+            },
+        ),
+        _ => Pass::open(images, n_sms, (3, 64, n_in), (192, n_in))?
+            .run(n_tokens, |run, act, _, _, c_proj| run.mlp_c_proj(act, c_proj)),
     }
 }
 
-/// A device with room for a pass, but no model.
+/// A device with room for a pass, and the weights that one kernel takes.
 struct Pass {
     gpu: Gpu,
     dims: Dims,
     kernels: Kernels,
     act: PromptActivations,
     pages: Pages,
-    layer: Layer,
+    wte: Packed,
+    wpe: Buffer<u16>,
+    norm: Norm,
+    linear: Linear,
     n_embd: usize,
 }
 
-/// Weights as they are asked for.
-struct Layer {
-    norm: Norm,
-    halves: Vec<u16>,
-}
-
 impl Pass {
+    /// `linear` are the rows and columns of its matrix. Its padding is not zero, which only adds to what nobody reads.
     fn open(
         images: &'static [Image],
         n_sms: Option<u32>,
         (n_head, head_dim, n_inner): Widths,
+        linear: (usize, usize),
     ) -> Result<Self> {
         let n_embd = n_head * head_dim;
         let json = serde_json::json!({"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 1, "n_head": n_head,
@@ -94,34 +97,43 @@ impl Pass {
         gpu.n_sms = n_sms.unwrap_or(gpu.n_sms);
         let dims = Dims::new(&config)?;
         let kernels = Kernels::load(&gpu, &dims)?;
-        let act = PromptActivations::new(&gpu, &config)?;
+        let mut act = PromptActivations::new(&gpu, &config)?;
+        gpu.write(&mut act.inner, 0, &halves(2 * MAX_TOKENS * padded(n_inner)))?;
         let len = 3 * n_head * PAGE_LEN * dims.padded_dim();
         let pages = Pages { keys: gpu.zeros(len, "keys")?, values: gpu.zeros(len, "values")? };
-        let mut random = Random(n_embd as u64);
-        // A prime number of them, so that no two rows are the same.
-        let halves =
-            (0..8191).map(|_| f16::from_f32(random.below(2001) as f32 / 1e3 - 1.0).to_bits()).collect();
+        let packed = |(n_rows, n_cols): (usize, usize)| -> Result<Packed> {
+            let pieces = gpu.upload(&halves(Packed::len(n_rows, n_cols)), "a matrix")?;
+            Ok(Packed { pieces, n_rows, n_cols })
+        };
         let floats: Vec<f32> = (0..n_embd).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect();
-        let norm = Norm { gain: gpu.upload(&floats, "gain")?, shift: gpu.upload(&floats, "shift")? };
-        Ok(Self { gpu, dims, kernels, act, pages, layer: Layer { norm, halves }, n_embd })
+        Ok(Self {
+            wte: packed((67, n_embd))?,
+            wpe: gpu.upload(&halves(128 * n_embd), "positions")?,
+            norm: Norm { gain: gpu.upload(&floats, "gain")?, shift: gpu.upload(&floats, "shift")? },
+            linear: Linear { weight: packed(linear)?, bias: gpu.zeros(linear.0, "a bias")? },
+            gpu,
+            dims,
+            kernels,
+            act,
+            pages,
+            n_embd,
+        })
     }
 
-    /// Embeds `n_tokens` and launches what `launch` says; all that any kernel leaves.
+    /// Embeds `n_tokens` and launches what `launch` says: nothing but launches, so that they overlap. All that any kernel leaves.
     fn run(
-        &mut self,
+        mut self,
         n_tokens: usize,
-        launch: impl FnOnce(&Prompt<'_>, &mut PromptActivations, &mut Pages, &Layer) -> Result<()>,
+        launch: impl FnOnce(&Prompt<'_>, &mut PromptActivations, &mut Pages, &Norm, &Linear) -> Result<()>,
     ) -> Result<Vec<f32>> {
-        let Self { gpu, dims, kernels, act, pages, layer, n_embd } = self;
+        let Self { gpu, dims, kernels, act, pages, wte, wpe, norm, linear, n_embd } = &mut self;
         let mut plan = Plan::new(dims);
         plan.push(&(0..n_tokens as u32).map(|t| t % 67).collect::<Vec<_>>(), 0, &[2, 0, 1]);
         let mut on_device = gpu.zeros(dims.plan_len(), "the plan")?;
         gpu.write(&mut on_device, 0, plan.words())?;
-        let wte = layer.packed(gpu, 67, *n_embd)?;
-        let wpe = gpu.upload(&layer.halves(128 * *n_embd), "positions")?;
         let run = Prompt { gpu, kernels, dims, plan: &plan, on_device: &on_device };
-        run.embed(act, &wte, &wpe)?;
-        launch(&run, act, pages, layer)?;
+        run.embed(act, wte, wpe)?;
+        launch(&run, act, pages, norm, linear)?;
         let mut all = Vec::new();
         for (buffer, len) in [
             (&act.residual, n_tokens * *n_embd),
@@ -145,19 +157,10 @@ impl Pass {
     }
 }
 
-impl Layer {
-    fn halves(&self, len: usize) -> Vec<u16> {
-        self.halves.iter().copied().cycle().take(len).collect()
-    }
-
-    /// A matrix whose padding is not zero, which only adds to what nobody reads.
-    fn packed(&self, gpu: &Gpu, n_rows: usize, n_cols: usize) -> Result<Packed> {
-        let pieces: Buffer<u16> = gpu.upload(&self.halves(Packed::len(n_rows, n_cols)), "a matrix")?;
-        Ok(Packed { pieces, n_rows, n_cols })
-    }
-
-    fn linear(&self, gpu: &Gpu, n_rows: usize, n_cols: usize) -> Result<Linear> {
-        let weight = self.packed(gpu, n_rows, n_cols)?;
-        Ok(Linear { weight, bias: gpu.zeros(n_rows, "a bias")? })
-    }
+/// In -1 ..= 1, again and again after a prime number of them, so that no two rows are the same.
+fn halves(len: usize) -> Vec<u16> {
+    let mut random = Random(3);
+    let once: Vec<u16> =
+        (0..8191).map(|_| f16::from_f32(random.below(2001) as f32 / 1e3 - 1.0).to_bits()).collect();
+    once.into_iter().cycle().take(len).collect()
 }
