@@ -13,6 +13,8 @@ mod footprint;
 mod generate;
 mod info;
 mod interrupt;
+#[cfg(feature = "server")]
+mod log;
 mod logits;
 mod machine;
 mod manual;
@@ -43,6 +45,7 @@ Exit codes:
   2    wrong usage
   74   the weights file was changed while it was mapped
   130  interrupted (Ctrl-C)
+  143  ended by the second SIGTERM, where the first one lets answers end
 
 Examples:
   halfwarp generate \"Once upon a time\"

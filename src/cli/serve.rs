@@ -2,18 +2,18 @@
 
 use super::{
     exit::Failure,
+    log::{Log, LogFormat},
     model::{Model, ModelArgs},
     output::note,
     shutdown::Shutdown,
 };
-use clap::{ValueEnum, builder::FalseyValueParser};
+use clap::builder::FalseyValueParser;
 use halfwarp::{
     Config, Scheduler,
     scheduler::SchedulerOptions,
     server::{self, Limits, Server, ServerError, ServerOptions, Size, Template},
 };
 use std::{
-    io::{self, Write},
     net::{IpAddr, SocketAddr, ToSocketAddrs},
     path::PathBuf,
     time::Duration,
@@ -131,16 +131,6 @@ struct LoadArgs {
     max_connections: u16,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    /// For people.
-    Plain,
-    /// One JSON object a line.
-    Json,
-    /// No log.
-    Off,
-}
-
 fn parse_origin(text: &str) -> Result<String, String> {
     let is_origin = text
         .split_once("://")
@@ -152,7 +142,7 @@ fn parse_origin(text: &str) -> Result<String, String> {
 pub fn run(args: Args) -> Result<(), Failure> {
     let options = args.options()?;
     let address = args.address.resolve()?;
-    start_log(args.log_format);
+    let log = Log::start(args.log_format)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(N_BLOCKING)
@@ -162,6 +152,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let outcome = runtime.block_on(serve(args, address, options));
     // A model that is still being loaded does not hold up the end.
     runtime.shutdown_background();
+    log.finish();
     outcome
 }
 
@@ -170,6 +161,8 @@ async fn serve(args: Args, address: SocketAddr, options: ServerOptions) -> Resul
     let server = Server::bind(address, options)?;
     note(format_args!("listening on http://{}", server.address()));
     let (loader, (done, loaded)) = (server.loader(), oneshot::channel());
+    // The last handle of the model would wait for the call that is under way, which on a device that hangs has no end.
+    std::mem::forget(server.loader());
     let loading = move || {
         // Nobody waits for it where the program ends.
         let _ = done.send(args.load().map(|model| loader.load(model)));
@@ -273,31 +266,6 @@ impl AccessArgs {
 impl From<ServerError> for Failure {
     fn from(error: ServerError) -> Self {
         Self::Message(error.to_string())
-    }
-}
-
-/// Writes the log to standard error. A line that cannot be written is lost, and nobody hears of it.
-fn start_log(format: LogFormat) {
-    let log = tracing_subscriber::fmt().with_writer(|| Quiet(io::stderr())).log_internal_errors(false);
-    match format {
-        LogFormat::Plain => log.with_ansi(false).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-        LogFormat::Off => (),
-    }
-}
-
-/// A writer that never fails.
-struct Quiet(io::Stderr);
-
-impl Write for Quiet {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = self.0.write_all(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let _ = self.0.flush();
-        Ok(())
     }
 }
 

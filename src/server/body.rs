@@ -10,6 +10,9 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes};
 use serde_json::Value;
 
+/// A body of so many bytes is tokenized within a millisecond or two.
+const SMALL_LEN: usize = 4 << 10;
+
 /// Reads the body of `request`, which must say that it is JSON.
 pub async fn read(app: &App, request: Request) -> Result<Bytes, ApiError> {
     check_head(request.headers())?;
@@ -50,12 +53,17 @@ fn check_head(headers: &HeaderMap) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Runs what takes long, parsing and tokenizing, away from the threads that serve connections.
-pub async fn blocking<T: Send + 'static>(
-    call: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+/// Parses a body and what is in it: where that may take long, away from the threads that serve connections. Small bodies do not
+/// wait behind large ones.
+pub async fn parse<T: Send + 'static>(
+    body: Bytes,
+    call: impl FnOnce(&[u8]) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
+    if body.len() <= SMALL_LEN {
+        return call(&body);
+    }
     let lost = |_| ApiError::internal("the request could not be handled");
-    tokio::task::spawn_blocking(call).await.map_err(lost)?
+    tokio::task::spawn_blocking(move || call(&body)).await.map_err(lost)?
 }
 
 /// An answer of status 200.

@@ -84,8 +84,8 @@ pub async fn tokenize(
     let model = app.ready_model()?;
     record.set_model(&app.check_name(None)?);
     let body = body::read(&app, request).await?;
-    let value = body::blocking(move || {
-        let fields = Fields::parse(&body)?;
+    let value = body::parse(body, move |body| {
+        let fields = Fields::parse(body)?;
         let text = match (fields.text("content")?, fields.text("prompt")?) {
             (Some(text), None) | (None, Some(text)) => text,
             _ => return Err(ApiError::param("content", "give one of content and prompt, a string")),
@@ -119,8 +119,8 @@ pub async fn detokenize(
     let model = app.ready_model()?;
     record.set_model(&app.check_name(None)?);
     let body = body::read(&app, request).await?;
-    let value = body::blocking(move || {
-        let fields = Fields::parse(&body)?;
+    let value = body::parse(body, move |body| {
+        let fields = Fields::parse(body)?;
         let list = fields.list("tokens")?.ok_or_else(|| ApiError::param("tokens", "tokens is missing"))?;
         check_len("tokens", list.len())?;
         let n_choices = model.n_choices();

@@ -8,6 +8,9 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAcces
 use serde_json::{Map, Number, Value};
 use std::{fmt, ops::RangeInclusive};
 
+/// Most bytes of a key: no field is called anything longer.
+const KEY_LEN_MAX: usize = 256;
+
 /// A JSON object of a client.
 #[derive(Debug)]
 pub struct Fields(Map<String, Value>);
@@ -176,8 +179,11 @@ impl<'de> Visitor<'de> for StrictSeed {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
+            if key.len() > KEY_LEN_MAX {
+                let text = format_args!("a key of {} bytes, expected at most {KEY_LEN_MAX}", key.len());
+                return Err(A::Error::custom(text));
+            }
             if map.contains_key(&key) {
-                let key: String = key.chars().take(40).collect();
                 return Err(A::Error::custom(format_args!("the key {key:?} occurs twice")));
             }
             map.insert(key, entries.next_value_seed(StrictSeed)?);

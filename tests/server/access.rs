@@ -9,10 +9,7 @@ use halfwarp::{
     server::{Server, ServerError, ServerOptions},
 };
 use serde_json::json;
-use std::{
-    sync::OnceLock,
-    time::{Duration, Instant},
-};
+use std::{sync::OnceLock, time::Duration};
 
 const KEY: &str = "sk-Alpha-0123456789";
 const OTHER_KEY: &str = "sk-Beta-9876543210";
@@ -83,30 +80,6 @@ fn h05_a_key_is_asked_for_before_the_body_is_read() {
     connection.send(request("POST", "/v1/completions", &[("Content-Length", "1000000")], ""));
     connection.answer().unwrap().fails(401, None);
     assert!(connection.is_closed());
-}
-
-/// H06: the design compares digests of one length in constant time; this looks for a difference that would betray a plain comparison.
-#[test]
-fn h06_the_time_of_a_refusal_tells_nothing_about_the_key() {
-    let near = bearer(&format!("{}x", &KEY[..KEY.len() - 1]));
-    let far = bearer(&"z".repeat(KEY.len()));
-    let time = |authorization: &str| {
-        let started = Instant::now();
-        models(&[("Authorization", authorization)]).fails(401, None);
-        started.elapsed()
-    };
-    let (mut a, mut b) = (Vec::new(), Vec::new());
-    for _ in 0..300 {
-        a.push(time(&near));
-        b.push(time(&far));
-    }
-    let median = |times: &mut Vec<Duration>| {
-        times.sort_unstable();
-        times[times.len() / 2].as_secs_f64()
-    };
-    let (a, b) = (median(&mut a), median(&mut b));
-    // Both go through a socket, on a machine that is busy: only what is gross shows here.
-    assert!((a / b).max(b / a) < 2.0, "{a} s and {b} s");
 }
 
 #[test]

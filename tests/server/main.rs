@@ -5,6 +5,7 @@
 
 mod access;
 mod answers;
+mod arbitrary;
 mod chat;
 mod client;
 mod clients;

@@ -275,23 +275,40 @@ impl Program {
     }
 }
 
-#[test]
-fn a_log_that_cannot_be_written_fails_no_request() {
-    let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else {
-        return eprintln!("skipped: no /dev/full");
-    };
+/// A program whose standard error is `stderr`.
+fn with_stderr(stderr: impl Into<Stdio>) -> (Child, SocketAddr) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut command = command(&format!("--port {port}"));
-    command.stderr(full);
-    let mut child = command.spawn().unwrap();
+    let child = command(&format!("--port {port}")).stderr(stderr).spawn().unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let started = Instant::now();
     while std::net::TcpStream::connect(address).is_err() && started.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(5));
     }
     while ask(address, "GET", "/health", &[], "").status != 200 && started.elapsed() < PATIENCE {}
+    (child, address)
+}
+
+#[test]
+fn a_log_that_cannot_be_written_fails_no_request() {
+    let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else {
+        return eprintln!("skipped: no /dev/full");
+    };
+    let (mut child, address) = with_stderr(full);
     for _ in 0..3 {
         ask(address, "POST", "/v1/completions", &[], "{\"max_tokens\":2}").ok();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_request() {
+    let (mut child, address) = with_stderr(Stdio::piped());
+    let mut connection = Connection::open(address);
+    // Far more than a pipe holds.
+    for _ in 0..2000 {
+        connection.send(request("GET", "/v1/models", &[], ""));
+        connection.answer().unwrap().ok();
     }
     child.kill().unwrap();
     child.wait().unwrap();

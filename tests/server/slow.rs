@@ -153,3 +153,55 @@ fn an_answer_that_takes_too_long_is_given_up() {
     drop(permit);
     wait_until(Duration::from_secs(10), "the text is cancelled", || rig.scheduler().n_open() == 0);
 }
+
+#[test]
+fn a_shutdown_refuses_what_comes_late_and_lets_the_rest_end() {
+    let (engine, _calls, permit) = watched(4 * 512);
+    let mut rig = serve(engine, SchedulerOptions::default(), options());
+    let body = json!({"prompt": "a", "max_tokens": 3, "ignore_eos": true}).to_string();
+    let mut running = Connection::open(rig.address);
+    running.send(request("POST", "/v1/completions", &[], &body));
+    wait_until(Duration::from_secs(10), "it runs", || rig.scheduler().n_open() == 1);
+    let mut late = Connection::open(rig.address);
+    let bytes = request("POST", "/v1/completions", &[], &body);
+    let (head, rest) = bytes.split_at(bytes.len() - 20);
+    late.send(head);
+    std::thread::sleep(Duration::from_millis(200));
+    rig.shut_down();
+    std::thread::sleep(Duration::from_millis(200));
+    late.send(rest);
+    let answer = late.answer().expect("it is told");
+    answer.fails(503, None);
+    assert_eq!(
+        (answer.header("connection"), &answer.json()["error"]["code"]),
+        (Some("close"), &json!("shutting_down"))
+    );
+    drop(permit);
+    assert_eq!(running.answer().unwrap().ok()["usage"]["completion_tokens"], 3);
+    assert!(rig.outcome().is_ok());
+}
+
+#[test]
+fn a_shutdown_waits_for_a_limited_time() {
+    let (engine, _calls, permit) = watched(4 * 512);
+    let limits = Limits { drain_time: Duration::from_millis(300), ..Limits::default() };
+    let mut rig = serve(engine, SchedulerOptions::default(), limited(limits));
+    let mut running = Connection::open(rig.address);
+    running.send(request(
+        "POST",
+        "/v1/completions",
+        &[],
+        &json!({"prompt": "a", "stream": true}).to_string(),
+    ));
+    wait_until(Duration::from_secs(10), "it runs", || rig.scheduler().n_open() == 1);
+    let started = Instant::now();
+    rig.shut_down();
+    assert!(rig.outcome().is_ok());
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    running.head().unwrap();
+    while let Some(chunk) = running.chunk() {
+        assert!(!String::from_utf8_lossy(&chunk.expect("it has no good end")).contains("[DONE]"));
+    }
+    // The scheduler's thread still waits for its call.
+    drop(permit);
+}

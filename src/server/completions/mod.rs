@@ -37,7 +37,7 @@ pub async fn handle(
     let body = body::read(&app, request).await?;
     let parsed = {
         let model = model.clone();
-        body::blocking(move || CompletionRequest::parse(&body, &model, tenant)).await?
+        body::parse(body, move |body| CompletionRequest::parse(body, &model, tenant)).await?
     };
     let name = app.check_name(parsed.model.as_deref())?;
     record.set_model(&name);
