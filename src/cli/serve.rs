@@ -87,7 +87,7 @@ struct AddressArgs {
 struct AccessArgs {
     /// Key that clients must send as `Authorization: Bearer KEY`; repeatable. Other users of this machine can see it: better in
     /// the environment or a file
-    #[arg(long, env = "HALFWARP_API_KEY", hide_env_values = true, value_name = "KEY", value_delimiter = ',')]
+    #[arg(long, env = "HALFWARP_API_KEY", hide_env_values = true, value_name = "KEY")]
     api_key: Vec<String>,
 
     /// File of keys, one per line
