@@ -26,7 +26,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
                 let (client_of, done) = (|i| Ask::of(&cases[i % cases.len()], true), AtomicUsize::new(0));
                 closed_loop(addr, N_STREAMS, 20 * N_STREAMS, &done, client_of)
             });
-            std::thread::sleep(Duration::from_millis(random.u64(30..300)));
+            std::thread::sleep(Duration::from_millis(random.u64(30..1500)));
             let killed = server.kill();
             (clients.join(), killed)
         });
