@@ -36,7 +36,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     }
     bench.report.ledger(&all, n_asked);
     let what = format!("slowest restart to healthy on the same port, of {}", bench.size.n_rounds);
-    bench.report.row(&what, crate::report::ms(slowest), "2 s", slowest <= Duration::from_secs(2));
+    bench.report.time(&what, crate::report::ms(slowest), "2 s", slowest <= Duration::from_secs(2));
     let mut server = bench.launch.start()?;
     let client = Client::new(server.addr);
     bench.is_alive(&client, "a request after the last restart");

@@ -35,7 +35,7 @@ pub fn realistic(bench: &mut Bench) -> Result<()> {
         let what = format!("time to first token at {:.0} %", share * 100.0);
         let measured = format!("p50 {p50:.1} ms, p99 {p99:.1} ms");
         match share < 0.6 {
-            true => bench.report.row(&what, measured, "p99 <= 3 p50", p99 <= 3.0 * p50),
+            true => bench.report.time(&what, measured, "p99 <= 3 p50", p99 <= 3.0 * p50),
             false => bench.report.note(&what, measured),
         }
         bench.report.note("between tokens", super::percentiles(&ledger.gaps));
@@ -59,14 +59,10 @@ pub fn overload(bench: &mut Bench) -> Result<()> {
         super::percentiles(&ledger.refusals),
         crate::report::ms(worst)
     );
-    let bar = "429 or 503 with Retry-After, p99 within 50 ms";
     let p99 = crate::ledger::quantile(ledger.refusals.iter().copied(), 0.99);
-    bench.report.row(
-        "excess at 3x capacity",
-        measured,
-        bar,
-        n_busy > 0 && ledger.all_say_retry && p99 <= 50.0,
-    );
+    bench.report.time("excess at 3x capacity", measured, "answered within 50 ms, 99 of 100", p99 <= 50.0);
+    let is_met = n_busy > 0 && ledger.all_say_retry;
+    bench.report.row("of those with Retry-After", if is_met { "all" } else { "not all" }, "all", is_met);
     bench.report.row("broken", ledger.n_broken, 0, ledger.n_broken == 0);
     let client = Client::new(server.addr);
     let mut again = f64::INFINITY;
@@ -75,7 +71,7 @@ pub fn overload(bench: &mut Bench) -> Result<()> {
     }
     let measured =
         format!("{baseline:.1} ms before, {again:.1} ms {:.1} s after", ended.elapsed().as_secs_f64());
-    bench.report.row("back to the usual time", measured, "5 s", again <= 1.5 * baseline);
+    bench.report.time("back to the usual time", measured, "5 s", again <= 1.5 * baseline);
     bench.is_idle_within(&client, Duration::from_secs(1));
     Ok(())
 }
