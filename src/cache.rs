@@ -309,7 +309,6 @@ mod tests {
         let fork = cache.fork(a, PAGE_LEN).unwrap();
         let mut batch = Batch::one(a, &[1; 30], Rows::Last);
         batch.push(b, &[1; 2], Rows::Last);
-        batch.push(a, &[1; 2], Rows::Last);
         cache.append(&batch).unwrap();
         assert_eq!(cache.n_free(), 0);
         cache.take_back(&batch).unwrap();

@@ -6,6 +6,27 @@
 //!                         +- preempt +---> events
 //! ```
 //!
+//! ```
+//! # #[cfg(feature = "bundled")] {
+//! use halfwarp::{Engine, EngineOptions, Scheduler, Source, engine::GenerateParams};
+//! use halfwarp::scheduler::{Event, Request, SchedulerOptions};
+//!
+//! // Room for four texts of a full context; one more waits until one ends or shrinks.
+//! let options = EngineOptions { n_cache: Some(4 * 512), ..EngineOptions::default() };
+//! let scheduler = Scheduler::new(Engine::open(&Source::Bundled, &options)?, SchedulerOptions::default())?;
+//! let texts = ["Once upon a time", "The little dog", "In the morning"].map(|prompt| {
+//!     let params = GenerateParams { max_tokens: Some(8), ..GenerateParams::default() };
+//!     scheduler.generate(Request { prompt: prompt.into(), params, tenant: 0 })
+//! });
+//! // They run side by side, whoever listens first.
+//! for events in texts {
+//!     let Some(Event::Done(completion)) = events?.last() else { panic!("a text failed") };
+//!     assert_eq!(completion.stats.n_generated, 8);
+//! }
+//! # }
+//! # Ok::<(), halfwarp::Error>(())
+//! ```
+//!
 //! One thread owns the order of things (`worker.rs`); everybody else holds a `Scheduler` and talks to it through a channel. Texts
 //! join and leave between steps. A text is let in when the KV cache has pages for its prompt; when pages run out, first kept
 //! prefixes go, then the text that came last goes back to wait and is computed again. Used by the HTTP server; tested in

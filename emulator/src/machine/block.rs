@@ -37,8 +37,14 @@ pub struct Block {
 }
 
 impl Block {
-    /// The block of this number, at the start of the launch.
-    pub fn new(launch: &Launch, program: &Program, number: u32, settings: &Settings) -> Block {
+    /// The block of this number, at the start of the launch. Its warps take the memory of those in `done`.
+    pub fn new(
+        launch: &Launch,
+        program: &Program,
+        number: u32,
+        settings: &Settings,
+        done: &mut Vec<Warp>,
+    ) -> Block {
         let kernel = &program.functions[launch.kernel];
         let [gx, gy, _] = launch.grid;
         let index = [number % gx, number / gx % gy, number / gx / gy];
@@ -46,7 +52,8 @@ impl Block {
         let bytes = launch.shared_bytes(program);
         let warps = (0..threads.div_ceil(32)).map(|w| {
             let lanes = (threads - 32 * w).min(32);
-            Warp::new(kernel, launch.kernel as u32, w, u32::MAX >> (32 - lanes))
+            let done = done.pop().unwrap_or_default();
+            Warp::new(done, kernel, launch.kernel as u32, w, u32::MAX >> (32 - lanes))
         });
         let info = BlockInfo {
             index,

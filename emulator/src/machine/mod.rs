@@ -27,7 +27,7 @@ pub use fault::{Fault, FaultKind, Where};
 pub use launch::{Argument, Launch, Machine, Settings};
 pub use registers::{FULL, Registers, Slot};
 pub use schedule::Order;
-pub use warp::{Frame, Group, State, WarpInfo};
+pub use warp::{Frame, Group, HINTS, State, WarpInfo};
 pub use watch::{
     Access, AccessKind, Event, Observer, Ordering, Place as WatchPlace, Scene, Scope, Step, Watch,
 };

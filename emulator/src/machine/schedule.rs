@@ -5,7 +5,7 @@ use super::{
     block::Block,
     cluster,
     run::{self, Stop, World},
-    warp::State,
+    warp::{State, Warp},
     watch::Place,
 };
 use crate::{memory::GlobalMemory, program::Program};
@@ -115,6 +115,8 @@ struct Queue<'a> {
     grid: &'a Grid,
     capacity: u32,
     live: Vec<Block>,
+    /// Warps that are done, for their memory.
+    done: Vec<Warp>,
     random: Random,
     /// Instructions since a block finished or a barrier completed, and how many had by then.
     idle: u64,
@@ -127,7 +129,15 @@ impl<'a> Queue<'a> {
             Order::Random(seed) => Order::Random(seed.wrapping_add(number)),
             Order::InOrder => Order::InOrder,
         };
-        Queue { grid, capacity, live: Vec::new(), random: Random::new(order), idle: 0, finished: 0 }
+        Queue {
+            grid,
+            capacity,
+            live: Vec::new(),
+            done: Vec::new(),
+            random: Random::new(order),
+            idle: 0,
+            finished: 0,
+        }
     }
 
     /// Whether nobody has got on for too long.
@@ -165,7 +175,7 @@ impl<'a> Queue<'a> {
             }
             at = self.random.choose(at, self.live.len());
             if self.turn(world, watch, at)? {
-                self.live.swap_remove(at);
+                self.done.append(&mut self.live.swap_remove(at).warps);
             } else {
                 // It waits for others: they come next, new ones last.
                 at += 1;
@@ -180,7 +190,7 @@ impl<'a> Queue<'a> {
     }
 
     fn start(&mut self, world: World<'_>, watch: &mut Watch, number: u32) -> Result<Block, Fault> {
-        let block = Block::new(world.launch, world.program, number, world.settings);
+        let block = Block::new(world.launch, world.program, number, world.settings, &mut self.done);
         let scene = world.scene(block.info.number, 0, 0);
         watch.event(&scene, &Event::BlockStart { shared_bytes: block.info.shared_bytes })?;
         Ok(block)

@@ -54,6 +54,9 @@ pub struct Group {
     pub chosen: u64,
 }
 
+/// Instructions that have a hint of their own.
+pub const HINTS: usize = 16;
+
 /// What a warp owns besides its registers and groups.
 #[derive(Debug, Clone, Default)]
 pub struct WarpInfo {
@@ -65,8 +68,8 @@ pub struct WarpInfo {
     pub exited: u32,
     /// Local memory, a word of each lane at a time.
     pub local: Vec<Slot>,
-    /// Where global accesses were found last.
-    pub hint: usize,
+    /// Where global accesses were found last, by the instruction's number: each reads one tensor as a rule.
+    pub hints: [usize; HINTS],
     /// Copies under way.
     pub copies: crate::ops::Copies,
     /// Lanes at the barrier of the cluster.
@@ -78,7 +81,7 @@ pub struct WarpInfo {
 }
 
 /// A warp.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Warp {
     /// Everything but registers and groups.
     pub info: WarpInfo,
@@ -97,17 +100,18 @@ pub struct Warp {
 }
 
 impl Warp {
-    /// A warp at the start of the kernel `function`, number `index`.
-    pub fn new(kernel: &Function, function: u32, index: u32, lanes: u32) -> Warp {
-        let mut warp = Warp {
-            info: WarpInfo { index, lanes, exited: 0, ..WarpInfo::default() },
-            slots: vec![Slot([0; 32]); kernel.registers as usize],
-            predicates: vec![0; kernel.predicates as usize],
-            groups: Vec::new(),
-            spins: 0,
-            yields: false,
-            turns: 0,
-        };
+    /// A warp at the start of the kernel `function`, number `index`, in the memory of one that is done.
+    pub fn new(done: Warp, kernel: &Function, function: u32, index: u32, lanes: u32) -> Warp {
+        let Warp { mut slots, mut predicates, mut groups, info: WarpInfo { mut local, hints, .. }, .. } =
+            done;
+        slots.clear();
+        slots.resize(kernel.registers as usize, Slot([0; 32]));
+        predicates.clear();
+        predicates.resize(kernel.predicates as usize, 0);
+        groups.clear();
+        local.clear();
+        let info = WarpInfo { index, lanes, local, hints, ..WarpInfo::default() };
+        let mut warp = Warp { info, slots, predicates, groups, ..Warp::default() };
         let frame = Frame { function, ..Frame::default() };
         warp.enter(kernel, frame, lanes);
         warp.groups.push(Group {

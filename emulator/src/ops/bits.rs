@@ -10,8 +10,10 @@ use super::{
     predicate,
 };
 use crate::{
+    isa::versions,
+    machine::Registers,
     numeric::bitfield::{self, Prmt},
-    program::{Builder, Exec, Instr},
+    program::{Builder, Exec, Instr, LaneFn},
     ptx::ast::{
         Operand,
         Type::{self, *},
@@ -251,17 +253,22 @@ fn extract(b: &mut Builder<'_>, m: Modifiers<'_>) -> Result<(), String> {
 
 fn insert(b: &mut Builder<'_>, m: Modifiers<'_>) -> Result<(), String> {
     let ty = m.last_ty(&LONG_BITS)?;
-    let run = if ty == B32 { insert_32 } else { insert_64 };
+    let run = if ty == B32 { insert_32(b.isa) } else { insert_64 };
     arithmetic(b, run, ty, &[ty, ty, U32, U32])
 }
 
-fn insert_32(registers: &mut crate::machine::Registers<'_>, mask: u32, instr: &Instr) {
+versions! {
+    fn insert_32<>(registers: &mut Registers<'_>, mask: u32, instr: &Instr) -> () as LaneFn = insert_32_body
+}
+
+#[inline(always)]
+fn insert_32_body(registers: &mut Registers<'_>, mask: u32, instr: &Instr) {
     let [a, b, pos, len] = [1, 2, 3, 4].map(|i| *registers.single(instr.r[i]));
     let d = std::array::from_fn(|l| bitfield::bfi_b32(a[l], b[l], pos[l], len[l]));
     registers.write_single(instr.r[0], mask, &d);
 }
 
-fn insert_64(registers: &mut crate::machine::Registers<'_>, mask: u32, instr: &Instr) {
+fn insert_64(registers: &mut Registers<'_>, mask: u32, instr: &Instr) {
     let [a, b] = [1, 2].map(|i| *registers.double(instr.r[i]));
     let [pos, len] = [3, 4].map(|i| *registers.single(instr.r[i]));
     let d = std::array::from_fn(|l| bitfield::bfi_b64(a[l], b[l], pos[l], len[l]));

@@ -7,7 +7,7 @@ use super::{
     rows::{self, Rows},
 };
 use crate::{
-    machine::{Context, Fault, FaultKind, Ordering as MemoryOrdering},
+    machine::{Context, Fault, FaultKind, HINTS, Ordering as MemoryOrdering},
     memory::{Allocation, Kind, Miss},
     ptx::ast::Space,
 };
@@ -147,15 +147,21 @@ pub fn locate(
     locate_apart(cx, mask, addresses, bytes)
 }
 
+/// Where this instruction found its allocation last.
+#[inline(always)]
+fn hint<'a>(cx: &'a mut Context<'_, '_>) -> &'a mut usize {
+    &mut cx.warp.hints[cx.pc as usize % HINTS]
+}
+
 /// Finds the allocation of lanes in a row from `first` on, if it is one.
 #[inline(always)]
 fn locate_run(cx: &mut Context<'_, '_>, first: u64, bytes: u32) -> Option<Found> {
-    let i = cx.memory.find(first, cx.warp.hint)?;
+    let i = cx.memory.find(first, *hint(cx))?;
     let allocation = &cx.memory.allocations()[i];
     if !allocation.contains(first, 32 * u64::from(bytes)) {
         return None;
     }
-    cx.warp.hint = i;
+    *hint(cx) = i;
     Some(Found::Run(i, ((first - allocation.base) / 4) as usize))
 }
 
@@ -171,10 +177,10 @@ fn locate_apart(
         low = low.min(addresses[l]);
         high = high.max(addresses[l]);
     }
-    if let Some(i) = cx.memory.find(low, cx.warp.hint)
+    if let Some(i) = cx.memory.find(low, *hint(cx))
         && cx.memory.allocations()[i].contains(low, (high - low).saturating_add(u64::from(bytes)))
     {
-        cx.warp.hint = i;
+        *hint(cx) = i;
         return Ok(Found::One(i));
     }
     match lanes_where(mask, addresses, |a| cx.memory.range(a, u64::from(bytes)).is_none()) {
