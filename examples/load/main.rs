@@ -1,6 +1,6 @@
 //! Load and faults: a server under thousands of requests, clients that vanish or crawl, overload, crashes and hostile bytes.
 //!
-//!     cargo run --release --example load                     the bounded profile: three minutes, times are not judged
+//!     cargo run --release --example load                     the bounded profile: two minutes, times are not judged
 //!     cargo run --release --example load -- --profile full --model GPT2-FOLDER --record benches/record
 //!     cargo run --release --example load -- --against URL --model FOLDER     throughput beside another server of the same model
 //!
@@ -24,7 +24,7 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 #[derive(Parser)]
 struct Args {
-    /// How long: `ci` takes three minutes, and shows times without judging them; `full` takes half an hour
+    /// How long: `ci` takes two minutes, and shows times without judging them; `full` takes half an hour
     #[arg(long, value_enum, default_value_t)]
     profile: Profile,
     /// The model of the realistic phases [default: the bundled one, which the others use anyway]

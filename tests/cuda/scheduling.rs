@@ -2,24 +2,26 @@
 
 use crate::{
     emulator::Emulator,
-    rig::{Random, model},
+    rig::Random,
     scheduling_rig::{alone, bits, drawn, params, request, scheduler, together},
 };
-use halfwarp::{Engine, backend::cuda::CudaBackend, engine::GenerateParams};
+use halfwarp::{Config, Engine, Weights, backend::cuda::CudaBackend, engine::GenerateParams};
 
-/// An engine of its own, with room for one context and a half.
-fn engine() -> Engine {
-    let weights = model();
-    let backend = CudaBackend::open(0, &weights, weights.config.n_ctx, &mut |_, _| Ok(())).unwrap();
-    Engine::new(Box::new(backend), None, weights.config.n_ctx).unwrap()
+/// A model of one layer and 128 positions, with room for `n_contexts` full texts.
+fn engine(n_contexts: usize) -> Engine {
+    let json = br#"{"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 1, "n_head": 3,
+        "n_embd": 72, "n_positions": 128, "vocab_size": 517, "layer_norm_epsilon": 1e-5}"#;
+    let weights = Weights::random(Config::from_json(json).unwrap(), 11);
+    let backend = CudaBackend::open(0, &weights, n_contexts * 128, &mut |_, _| Ok(())).unwrap();
+    Engine::new(Box::new(backend), None, n_contexts * 128).unwrap()
 }
 
 /// Prompts of many lengths, drawn and greedy, with their log-probabilities or drawn on the device.
 fn cases() -> Vec<(Vec<u32>, GenerateParams)> {
     let mut random = Random(4);
-    let lengths = [3, 150, 40, 75, 1, 40];
+    let lengths = [3, 75, 40, 64, 1, 40];
     let case = |(i, n_prompt): (usize, &usize)| {
-        let n_new = 6 + 3 * i;
+        let n_new = 4 + 3 * i;
         let mut params = if i % 2 == 0 { params(n_new) } else { drawn(n_new, i as u64) };
         if i >= 4 {
             params.logprobs = None;
@@ -33,12 +35,12 @@ fn cases() -> Vec<(Vec<u32>, GenerateParams)> {
 fn texts_together_are_the_same_bits_as_alone() {
     for arch in [75, 90] {
         let emulator = Emulator::checked(arch);
-        let engine = engine();
+        let engine = engine(4);
         let expected: Vec<_> =
             cases().iter().map(|(ids, params)| bits(&alone(&engine, ids, params))).collect();
         let scheduler = scheduler(&engine, 4, 32);
         // The second time, prompts are found in the pages that the first time left.
-        for n_reused in [0, 128 + 32 + 64 + 32] {
+        for n_reused in [0, 64 + 32 + 32 + 32] {
             let before = scheduler.load().n_reused_tokens;
             let requests = cases().iter().map(|(ids, params)| request(ids, params)).collect();
             for (i, result) in together(&scheduler, requests).into_iter().enumerate() {
@@ -55,16 +57,16 @@ fn texts_together_are_the_same_bits_as_alone() {
 #[test]
 fn preempted_texts_are_the_same_bits_as_alone() {
     let emulator = Emulator::checked(90);
-    let engine = engine();
+    let engine = engine(1);
     let mut random = Random(5);
-    let cases: Vec<_> = (0..4).map(|i| (random.tokens(140 + i), drawn(36, i as u64))).collect();
+    let cases: Vec<_> = (0..3).map(|i| (random.tokens(38 + i), drawn(40, i as u64))).collect();
     let expected: Vec<_> = cases.iter().map(|(ids, params)| bits(&alone(&engine, ids, params))).collect();
-    let scheduler = scheduler(&engine, 4, 64);
+    let scheduler = scheduler(&engine, 3, 32);
     let requests = cases.iter().map(|(ids, params)| request(ids, params)).collect();
     for (i, result) in together(&scheduler, requests).into_iter().enumerate() {
         assert_eq!(bits(&result.unwrap()), expected[i], "text {i}");
     }
-    assert!(scheduler.load().n_preempted > 0, "640 tokens of cache for 4 texts of 176");
+    assert!(scheduler.load().n_preempted > 0, "128 tokens of cache for 3 texts of 80");
     drop((scheduler, engine));
     emulator.assert_clean();
 }

@@ -67,6 +67,28 @@ fn s01_a_character_over_several_tokens_comes_in_one_chunk() {
     assert_eq!(texts_of(&script[..1]).concat(), "\u{fffd}", "half a character at the end is flushed as one");
 }
 
+/// 200 prompts, drawn with a seed each: the pieces of a stream are the whole answer, and so are its end and its counts.
+#[test]
+fn s02_streams_and_whole_answers_are_the_same_bytes() {
+    for seed in 0..200 {
+        let ids: Vec<u64> = (0..1 + seed % 40).map(|i| 3 + (seed * 131 + i * 977) % 4000).collect();
+        let mut body = json!({"prompt": ids, "max_tokens": 6, "temperature": 0.9, "seed": seed});
+        let whole = tales().complete(body.clone()).ok();
+        body["stream"] = true.into();
+        body["stream_options"] = json!({"include_usage": true});
+        let chunks = tales().complete(body).chunks();
+        let (usage, chunks) = chunks.split_last().unwrap();
+        let text: String = chunks.iter().map(|c| c["choices"][0]["text"].as_str().unwrap()).collect();
+        let choice = &whole["choices"][0];
+        let reason = chunks.last().map(|chunk| &chunk["choices"][0]["finish_reason"]);
+        assert_eq!(text, choice["text"].as_str().unwrap(), "seed {seed}");
+        assert_eq!(reason, Some(&choice["finish_reason"]), "seed {seed}");
+        for count in ["prompt_tokens", "completion_tokens", "total_tokens"] {
+            assert_eq!(usage["usage"][count], whole["usage"][count], "seed {seed}, {count}");
+        }
+    }
+}
+
 #[test]
 fn a_stream_is_the_answer_in_pieces() {
     let mut body =

@@ -38,13 +38,13 @@ impl Profile {
         let s = Duration::from_secs;
         match self {
             Self::Ci => Size {
-                n_count: 2000,
-                n_cut: 200,
-                n_rounds: 3,
-                n_hostile: 2,
-                realistic: s(8),
-                overload: s(8),
-                slow: s(15),
+                n_count: 1500,
+                n_cut: 150,
+                n_rounds: 2,
+                n_hostile: 1,
+                realistic: s(5),
+                overload: s(5),
+                slow: s(8),
             },
             Self::Full => Size {
                 n_count: 10_000,
