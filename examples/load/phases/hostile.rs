@@ -101,7 +101,11 @@ fn attacks(addr: SocketAddr) -> Vec<Attack> {
             &[Some(414), Some(431), Some(400), None],
         ),
         attack("deep nesting", with_body(&"[".repeat(100_000)), &[Some(400)]),
-        attack("a key of 1 MiB", with_body(&format!("{{\"{}\": 1}}", "k".repeat(1 << 20))), &[Some(200)]),
+        attack(
+            "a key of 1 MiB",
+            with_body(&format!("{{\"{}\": 1}}", "k".repeat(1 << 20))),
+            &[Some(200), Some(400)],
+        ),
         attack("a key twice", with_body(r#"{"prompt": "x", "n": 1, "n": 2}"#), &[Some(400)]),
         attack("garbage behind", with_body(r#"{"prompt": "x"} x"#), &[Some(400)]),
         attack("no JSON", with_body("\u{0}\u{1}\u{2}"), &[Some(400)]),
