@@ -73,10 +73,14 @@ struct Bench<'a> {
 
 pub fn run(args: &Args, launch: &Launch, report: &mut Report) -> Result<()> {
     report.phase("golden answers");
+    let mut size = args.profile.size();
+    if let Some(seconds) = args.seconds.map(Duration::from_secs) {
+        (size.realistic, size.overload, size.slow) = (seconds, seconds, seconds);
+    }
     let model = args.model.as_deref();
     let mut bench = Bench {
         launch: launch.clone(),
-        size: args.profile.size(),
+        size,
         report,
         short: texts::cases(None, args.threads, 200, 1..=64, 8)?,
         long: texts::cases(model, args.threads, 40, long_prompts(args.profile), 32)?,
