@@ -161,7 +161,11 @@ impl Report {
             chart.draw_series([line]).map_err(text)?;
             chart.draw_series([Text::new(name.clone(), (*at, top), ("sans-serif", 11))]).map_err(text)?;
         }
-        let dots = points.iter().map(|&(x, y)| Circle::new((x, scale(y)), 1, BLUE.filled()));
+        // More dots than these are a blot, and a large file.
+        let dots = points
+            .iter()
+            .step_by(points.len() / 2000 + 1)
+            .map(|&(x, y)| Circle::new((x, scale(y)), 1, BLUE.filled()));
         chart.draw_series(dots).map_err(text)?;
         Ok(())
     }
