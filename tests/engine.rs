@@ -1,14 +1,16 @@
 //! Engine and sessions: what a generation hands out, when it ends, and what stays cached.
 #![cfg(feature = "bundled")]
 
+#[path = "common/scripted.rs"]
+mod scripted;
+
 use halfwarp::{
-    Config, Engine, EngineOptions, Error, Result, Session, Source, Tokenizer,
-    backend::{Backend, Logits},
-    batch::Batch,
-    cache::{KvCache, PAGE_LEN},
+    Config, Engine, EngineOptions, Error, Session, Source, Tokenizer,
+    cache::PAGE_LEN,
     engine::{CancelToken, FinishReason, GenerateParams, Prompt},
     sampler::{SamplingError, SamplingParams, TokenLogprobs},
 };
+use scripted::Scripted;
 use std::sync::OnceLock;
 
 /// One engine for all tests: its sessions take turns.
@@ -28,47 +30,10 @@ fn generate(prompt: impl Into<Prompt>, params: &GenerateParams) -> halfwarp::eng
 
 const PROMPT: &str = "Once upon a time";
 
-/// A backend that always wants to go on with the next token of a script, whatever it is fed.
-struct Scripted {
-    config: Config,
-    script: Vec<u32>,
-    row: Vec<f32>,
-    n_rows: usize,
-    /// The value of one logit of every row.
-    spoiled: Option<(usize, f32)>,
-}
-
-impl Backend for Scripted {
-    fn name(&self) -> String {
-        "script".into()
-    }
-
-    fn config(&self) -> &Config {
-        &self.config
-    }
-
-    fn new_cache(&mut self, n_tokens: usize) -> Result<KvCache> {
-        Ok(KvCache::new(n_tokens.div_ceil(PAGE_LEN), self.config.n_ctx, self.config.n_vocab))
-    }
-
-    fn forward(&mut self, batch: &Batch, cache: &mut KvCache) -> Result<Logits<'_>> {
-        cache.append(batch)?;
-        self.row = vec![0.0; self.config.n_vocab];
-        if batch.n_rows() > 0 {
-            self.row[self.script[self.n_rows] as usize] = 1.0;
-            self.n_rows += 1;
-        }
-        if let Some((id, value)) = self.spoiled {
-            self.row[id] = value;
-        }
-        Ok(Logits::from_host(&self.row, self.config.n_vocab))
-    }
-}
-
 /// A session of the bundled model's tokenizer on a backend that writes `script`.
 fn scripted(script: Vec<u32>, n_vocab: usize) -> Session {
     let config = Config { n_vocab, ..tales().config().clone() };
-    let backend = Scripted { config, script, row: Vec::new(), n_rows: 0, spoiled: None };
+    let backend = Scripted::new(config, script, None);
     Engine::new(Box::new(backend), Some(Tokenizer::bundled()), 512).unwrap().session()
 }
 
@@ -325,7 +290,7 @@ fn sessions_on_several_threads_give_what_each_gives_alone() {
 #[test]
 fn a_full_cache_is_an_error_that_passes_when_a_session_ends() {
     let config = Config { n_vocab: 4096, ..tales().config().clone() };
-    let backend = Scripted { config, script: vec![100; 64], row: Vec::new(), n_rows: 0, spoiled: None };
+    let backend = Scripted::new(config, vec![100], None);
     let engine = Engine::new(Box::new(backend), Some(Tokenizer::bundled()), 2 * PAGE_LEN).unwrap();
     let mut first = engine.session();
     first.generate_with(vec![5; PAGE_LEN + 1], &at_most(1), |_| {}).unwrap();
@@ -349,8 +314,7 @@ fn banned_words_do_not_occur() {
 fn non_finite_logits_fail_the_generation_and_not_the_engine() {
     for (id, value) in [(0, f32::NAN), (2000, f32::NAN), (4095, f32::NAN), (7, f32::INFINITY)] {
         let config = tales().config().clone();
-        let backend =
-            Scripted { config, script: vec![100; 8], row: Vec::new(), n_rows: 0, spoiled: Some((id, value)) };
+        let backend = Scripted::new(config, vec![100], Some((id, value)));
         let mut session = Engine::new(Box::new(backend), None, 512).unwrap().session();
         for temperature in [0.0, 1.0] {
             let sampling = SamplingParams { temperature, ..SamplingParams::default() };

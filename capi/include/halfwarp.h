@@ -496,7 +496,7 @@ hw_status hw_session_fork(hw_session session,
 /// ignored.
 hw_status hw_session_free(hw_session session);
 
-/// Ends the generation that another thread, or the callback's caller, runs on this session, within one forward call. Does nothing
+/// Ends the generation that another thread, or the callback's caller, runs on `session`, within one forward call. Does nothing
 /// if there is none: a later one is not ended.
 hw_status hw_session_cancel(hw_session session);
 

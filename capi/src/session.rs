@@ -36,7 +36,7 @@ pub extern "C" fn hw_session_free(session: hw_session) -> hw_status {
     guard("hw_session_free", || if session == 0 { Ok(()) } else { handle::free_session(session) })
 }
 
-/// Ends the generation that another thread, or the callback's caller, runs on this session, within one forward call. Does nothing
+/// Ends the generation that another thread, or the callback's caller, runs on `session`, within one forward call. Does nothing
 /// if there is none: a later one is not ended.
 #[unsafe(no_mangle)]
 pub extern "C" fn hw_session_cancel(session: hw_session) -> hw_status {

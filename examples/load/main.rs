@@ -24,7 +24,7 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 #[derive(Parser)]
 struct Args {
-    /// How long: `ci` takes two minutes, and shows times without judging them; `full` takes half an hour
+    /// How long: `ci` takes two minutes, and shows times without judging them; `full` takes a quarter of an hour
     #[arg(long, value_enum, default_value_t)]
     profile: Profile,
     /// The model of the realistic phases [default: the bundled one, which the others use anyway]

@@ -121,7 +121,7 @@ impl Session {
         read(backend.forward(&self.batch, cache)?)
     }
 
-    /// One forward call for `writer`, whose text this session holds, with at most `n_max` tokens.
+    /// One forward call for `writer`, whose text is cached here, with at most `n_max` tokens.
     pub(super) fn write(&mut self, writer: &mut Writer, n_max: usize) -> Result<()> {
         self.batch.clear();
         writer.feed(self.seq, &mut self.batch, n_max);

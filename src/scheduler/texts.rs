@@ -15,9 +15,9 @@ use std::collections::VecDeque;
 
 pub(super) struct Texts {
     options: SchedulerOptions,
-    /// In the order of their arrival; all came after those that run.
+    /// In the order of their arrival, those that were preempted first.
     waiting: VecDeque<Job>,
-    /// In the order of their arrival.
+    /// In the order in which they began.
     running: Vec<Running>,
     prefix: PrefixCache,
     batch: Batch,

@@ -1,12 +1,15 @@
 //! What the server tells about itself: its models, its health, its metrics; and the tokenizer on its own.
 
-use super::{App, body, error::ApiError, json::Fields, metrics, params::token_id, record::Record};
+use super::{
+    App, body, error::ApiError, json::Fields, metrics, model::Model, params::token_id, record::Record,
+};
 use axum::{
     Extension,
     body::Body,
     extract::{Path, Request, State},
     http::{HeaderValue, Response, header},
 };
+use hyper::body::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -75,15 +78,20 @@ fn model_entry(app: &App, name: &str) -> Result<Value, ApiError> {
     }))
 }
 
+/// The model and the body of a request to its tokenizer.
+async fn read(app: &App, record: &Record, request: Request) -> Result<(Arc<Model>, Bytes), ApiError> {
+    let model = app.ready_model()?;
+    record.set_model(&app.check_name(None)?);
+    Ok((model, body::read(app, request).await?))
+}
+
 /// `POST /tokenize`: llama.cpp's `content` or vLLM's `prompt`.
 pub async fn tokenize(
     State(app): State<Arc<App>>,
     Extension(record): Extension<Record>,
     request: Request,
 ) -> Result<Response<Body>, ApiError> {
-    let model = app.ready_model()?;
-    record.set_model(&app.check_name(None)?);
-    let body = body::read(&app, request).await?;
+    let (model, body) = read(&app, &record, request).await?;
     let value = body::parse(body, move |body| {
         let fields = Fields::parse(body)?;
         let text = match (fields.text("content")?, fields.text("prompt")?) {
@@ -116,9 +124,7 @@ pub async fn detokenize(
     Extension(record): Extension<Record>,
     request: Request,
 ) -> Result<Response<Body>, ApiError> {
-    let model = app.ready_model()?;
-    record.set_model(&app.check_name(None)?);
-    let body = body::read(&app, request).await?;
+    let (model, body) = read(&app, &record, request).await?;
     let value = body::parse(body, move |body| {
         let fields = Fields::parse(body)?;
         let list = fields.list("tokens")?.ok_or_else(|| ApiError::param("tokens", "tokens is missing"))?;

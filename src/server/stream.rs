@@ -2,11 +2,14 @@
 
 use super::{
     answer::{Answer, Part},
+    body,
+    completions::Head,
     error::ApiError,
-    record::Usage,
 };
+use crate::engine::Completion;
 use axum::{
-    http::{HeaderName, HeaderValue, header},
+    body::Body,
+    http::{HeaderName, HeaderValue, Response, header},
     response::{
         IntoResponse,
         sse::{Event, KeepAlive, Sse},
@@ -29,13 +32,30 @@ pub trait Shape: Send + 'static {
     /// A part of text `index`; none where there is nothing to say yet.
     fn chunk(&mut self, index: usize, part: Part) -> Option<Value>;
 
-    /// The last chunk of a client that wants to know the number of tokens; the others have none then, and say so.
-    fn usage(&self, tokens: Usage) -> Option<Value>;
+    /// Text `index` as a choice of an answer that is not streamed.
+    fn whole(&self, index: usize, completion: &Completion) -> Value;
+
+    /// What every answer and every chunk begins with.
+    fn head(&self) -> &Head;
+
+    /// Whether a stream ends with a chunk that has the number of tokens; the others have none then, and say so.
+    fn includes_usage(&self) -> bool;
+}
+
+/// Answers a request in its shape: as it comes, or at once when all texts have ended.
+pub async fn deliver(answer: Answer, shape: impl Shape, streams: bool) -> Result<Response<Body>, ApiError> {
+    if streams {
+        return Ok(stream(answer, shape).into_response());
+    }
+    let record = answer.record().clone();
+    let completions = answer.complete().await?;
+    let choices = completions.iter().enumerate().map(|(index, c)| shape.whole(index, c)).collect();
+    Ok(body::json(&shape.head().with_usage(choices, record.usage())))
 }
 
 /// The answer, as it comes.
-pub fn stream(answer: Answer, mut shape: impl Shape) -> impl IntoResponse {
-    let with_usage = shape.usage(Usage::default()).is_some();
+fn stream(answer: Answer, mut shape: impl Shape) -> impl IntoResponse {
+    let with_usage = shape.includes_usage();
     let ready = shape.first().into_iter().map(|chunk| event(chunk, with_usage)).collect();
     let writer = Writer { answer: Some(answer), shape, with_usage, ready };
     let events = unfold(writer, |mut writer| async {
@@ -78,8 +98,10 @@ impl<S: Shape> Writer<S> {
 
     fn end(&mut self) {
         let Some(answer) = self.answer.take() else { return };
-        let usage = self.shape.usage(answer.record().usage());
-        self.ready.extend(usage.map(|chunk| event(chunk, false)));
+        if self.with_usage {
+            let chunk = self.shape.head().with_usage(Vec::new(), answer.record().usage());
+            self.ready.push_back(event(chunk, false));
+        }
         self.ready.push_back(Event::default().data("[DONE]"));
     }
 

@@ -17,6 +17,8 @@ mod info;
 mod parameters;
 mod program;
 mod rig;
+#[path = "../common/scripted.rs"]
+mod scripted;
 mod slow;
 mod streams;
 #[path = "../scheduler/watched.rs"]

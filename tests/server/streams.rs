@@ -2,55 +2,18 @@
 
 use crate::{
     rig::{options, serve, tales},
+    scripted::Scripted,
     watched::{FATAL, POISON, watched},
 };
-use halfwarp::{
-    Config, Engine, Result, Tokenizer,
-    backend::{Backend, Logits},
-    batch::Batch,
-    cache::{KvCache, PAGE_LEN},
-    scheduler::SchedulerOptions,
-};
+use halfwarp::{Engine, Tokenizer, scheduler::SchedulerOptions};
 use serde_json::{Value, json};
 
 const PROMPT: &str = "Once upon a time";
 
-/// A backend that wants to go on with the next token of a script, whatever it is fed.
-struct Scripted {
-    config: Config,
-    script: Vec<u32>,
-    row: Vec<f32>,
-    n_rows: usize,
-}
-
-impl Backend for Scripted {
-    fn name(&self) -> String {
-        "script".into()
-    }
-
-    fn config(&self) -> &Config {
-        &self.config
-    }
-
-    fn new_cache(&mut self, n_tokens: usize) -> Result<KvCache> {
-        Ok(KvCache::new(n_tokens.div_ceil(PAGE_LEN), self.config.n_ctx, self.config.n_vocab))
-    }
-
-    fn forward(&mut self, batch: &Batch, cache: &mut KvCache) -> Result<Logits<'_>> {
-        cache.append(batch)?;
-        self.row = vec![0.0; self.config.n_vocab];
-        if batch.n_rows() > 0 {
-            self.row[self.script[self.n_rows % self.script.len()] as usize] = 1.0;
-            self.n_rows += 1;
-        }
-        Ok(Logits::from_host(&self.row, self.config.n_vocab))
-    }
-}
-
 /// The texts of the chunks of a stream in which the model writes `script`.
 fn texts_of(script: &[u32]) -> Vec<String> {
     let config = tales().scheduler().engine().config().clone();
-    let backend = Scripted { config, script: script.to_vec(), row: Vec::new(), n_rows: 0 };
+    let backend = Scripted::new(config, script.to_vec(), None);
     let engine = Engine::new(Box::new(backend), Some(Tokenizer::bundled()), 512).unwrap();
     let rig = serve(engine, SchedulerOptions::default(), options());
     let body = json!({"prompt": PROMPT, "max_tokens": script.len(), "stream": true, "temperature": 0});

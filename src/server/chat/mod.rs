@@ -6,12 +6,12 @@ use super::{
     App,
     answer::{Answer, Part},
     body,
-    completions::{Head, logprobs::token_entry, usage},
+    completions::{Head, logprobs::token_entry},
     error::ApiError,
     guard::Tenant,
     model::Model,
-    record::{Record, Usage},
-    stream::{Shape, stream},
+    record::Record,
+    stream::{Shape, deliver},
 };
 use crate::{
     engine::{Completion, FinishReason},
@@ -22,7 +22,6 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::Response,
-    response::IntoResponse,
 };
 use request::ChatRequest;
 use serde_json::{Value, json};
@@ -54,14 +53,7 @@ pub async fn handle(
         include_usage: delivery.include_usage,
         model,
     };
-    if delivery.stream {
-        return Ok(stream(answer, shape).into_response());
-    }
-    let completions = answer.complete().await?;
-    let choices = completions.iter().enumerate().map(|(index, c)| shape.whole(index, c)).collect();
-    let mut value = shape.head.with(choices);
-    value["usage"] = usage(record.usage());
-    Ok(body::json(&value))
+    deliver(answer, shape, delivery.stream).await
 }
 
 struct ChatShape {
@@ -73,17 +65,6 @@ struct ChatShape {
 }
 
 impl ChatShape {
-    fn whole(&self, index: usize, completion: &Completion) -> Value {
-        let tokens = completion.token_ids.iter().copied().zip(&completion.logprobs);
-        let entries = tokens.filter_map(|(id, logprobs)| self.entry(id, logprobs.as_ref())).collect();
-        json!({
-            "index": index,
-            "message": {"role": "assistant", "content": completion.text, "refusal": null},
-            "logprobs": self.logprobs.then(|| content(entries)),
-            "finish_reason": completion.finish_reason.as_str(),
-        })
-    }
-
     fn entry(&self, id: u32, logprobs: Option<&TokenLogprobs>) -> Option<Value> {
         Some(token_entry(&self.model, id, logprobs?))
     }
@@ -117,11 +98,22 @@ impl Shape for ChatShape {
         Some(self.head.with(vec![choice]))
     }
 
-    fn usage(&self, tokens: Usage) -> Option<Value> {
-        self.include_usage.then(|| {
-            let mut value = self.head.with(Vec::new());
-            value["usage"] = usage(tokens);
-            value
+    fn whole(&self, index: usize, completion: &Completion) -> Value {
+        let tokens = completion.token_ids.iter().copied().zip(&completion.logprobs);
+        let entries = tokens.filter_map(|(id, logprobs)| self.entry(id, logprobs.as_ref())).collect();
+        json!({
+            "index": index,
+            "message": {"role": "assistant", "content": completion.text, "refusal": null},
+            "logprobs": self.logprobs.then(|| content(entries)),
+            "finish_reason": completion.finish_reason.as_str(),
         })
+    }
+
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn includes_usage(&self) -> bool {
+        self.include_usage
     }
 }

@@ -11,7 +11,7 @@ use super::{
     guard::Tenant,
     model::{Model, unix_time},
     record::{Record, Usage},
-    stream::{Shape, stream},
+    stream::{Shape, deliver},
 };
 use crate::engine::{Completion, FinishReason};
 use axum::{
@@ -19,7 +19,6 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::Response,
-    response::IntoResponse,
 };
 use logprobs::TokenLists;
 use request::CompletionRequest;
@@ -50,14 +49,7 @@ pub async fn handle(
         include_usage: delivery.include_usage,
         model,
     };
-    if delivery.stream {
-        return Ok(stream(answer, shape).into_response());
-    }
-    let completions = answer.complete().await?;
-    let choices = completions.iter().enumerate().map(|(index, c)| shape.whole(index, c)).collect();
-    let mut value = shape.head.with(choices);
-    value["usage"] = usage(record.usage());
-    Ok(body::json(&value))
+    deliver(answer, shape, delivery.stream).await
 }
 
 /// What every answer and every chunk of a stream begins with.
@@ -98,16 +90,18 @@ impl Head {
             "choices": choices,
         })
     }
-}
 
-/// The number of tokens.
-pub fn usage(usage: Usage) -> Value {
-    json!({
-        "prompt_tokens": usage.n_prompt,
-        "completion_tokens": usage.n_generated,
-        "total_tokens": usage.n_prompt + usage.n_generated,
-        "prompt_tokens_details": {"cached_tokens": usage.n_cached},
-    })
+    /// The head with `choices` and the number of tokens.
+    pub fn with_usage(&self, choices: Vec<Value>, usage: Usage) -> Value {
+        let mut value = self.with(choices);
+        value["usage"] = json!({
+            "prompt_tokens": usage.n_prompt,
+            "completion_tokens": usage.n_generated,
+            "total_tokens": usage.n_prompt + usage.n_generated,
+            "prompt_tokens_details": {"cached_tokens": usage.n_cached},
+        });
+        value
+    }
 }
 
 struct CompletionShape {
@@ -117,19 +111,6 @@ struct CompletionShape {
     offsets: Vec<usize>,
     logprobs: bool,
     include_usage: bool,
-}
-
-impl CompletionShape {
-    fn whole(&self, index: usize, completion: &Completion) -> Value {
-        let logprobs = self.logprobs.then(|| {
-            let (mut lists, mut offset) = (TokenLists::default(), 0);
-            for (&id, logprobs) in completion.token_ids.iter().zip(&completion.logprobs) {
-                lists.push(&self.model, id, logprobs.as_ref(), &mut offset);
-            }
-            lists.into_json()
-        });
-        choice(index, &completion.text, logprobs, Some(completion.finish_reason))
-    }
 }
 
 fn choice(index: usize, text: &str, logprobs: Option<Value>, reason: Option<FinishReason>) -> Value {
@@ -153,11 +134,22 @@ impl Shape for CompletionShape {
         Some(self.head.with(vec![choice]))
     }
 
-    fn usage(&self, tokens: Usage) -> Option<Value> {
-        self.include_usage.then(|| {
-            let mut value = self.head.with(Vec::new());
-            value["usage"] = usage(tokens);
-            value
-        })
+    fn whole(&self, index: usize, completion: &Completion) -> Value {
+        let logprobs = self.logprobs.then(|| {
+            let (mut lists, mut offset) = (TokenLists::default(), 0);
+            for (&id, logprobs) in completion.token_ids.iter().zip(&completion.logprobs) {
+                lists.push(&self.model, id, logprobs.as_ref(), &mut offset);
+            }
+            lists.into_json()
+        });
+        choice(index, &completion.text, logprobs, Some(completion.finish_reason))
+    }
+
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn includes_usage(&self) -> bool {
+        self.include_usage
     }
 }

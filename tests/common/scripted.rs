@@ -1,0 +1,52 @@
+//! A backend that writes what a test wants.
+
+use halfwarp::{
+    Config, Result,
+    backend::{Backend, Logits},
+    batch::Batch,
+    cache::{KvCache, PAGE_LEN},
+};
+
+/// A backend that always wants to go on with the next token of a script, over and over, whatever it is fed.
+pub struct Scripted {
+    config: Config,
+    script: Vec<u32>,
+    row: Vec<f32>,
+    n_rows: usize,
+    /// The value of one logit of every row.
+    spoiled: Option<(usize, f32)>,
+}
+
+impl Scripted {
+    /// Writes `script` with the vocabulary and the context of `config`; a value may spoil one logit of every row.
+    pub fn new(config: Config, script: Vec<u32>, spoiled: Option<(usize, f32)>) -> Self {
+        Self { config, script, row: Vec::new(), n_rows: 0, spoiled }
+    }
+}
+
+impl Backend for Scripted {
+    fn name(&self) -> String {
+        "script".into()
+    }
+
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn new_cache(&mut self, n_tokens: usize) -> Result<KvCache> {
+        Ok(KvCache::new(n_tokens.div_ceil(PAGE_LEN), self.config.n_ctx, self.config.n_vocab))
+    }
+
+    fn forward(&mut self, batch: &Batch, cache: &mut KvCache) -> Result<Logits<'_>> {
+        cache.append(batch)?;
+        self.row = vec![0.0; self.config.n_vocab];
+        if batch.n_rows() > 0 {
+            self.row[self.script[self.n_rows % self.script.len()] as usize] = 1.0;
+            self.n_rows += 1;
+        }
+        if let Some((id, value)) = self.spoiled {
+            self.row[id] = value;
+        }
+        Ok(Logits::from_host(&self.row, self.config.n_vocab))
+    }
+}
