@@ -136,37 +136,64 @@ __device__ __forceinline__ void linear(const Matrix& w, float* parts, Fill fill,
 
 extern __shared__ float4 shared_planes[];
 
-// x = layernorm(residual[t]) * gain + bias: a warp takes a column. Mean and variance are two passes over shared memory,
-// since E[x^2] - mean^2 would cancel where the mean is large. Lane i sums columns i, i + 32, ...
+// The sums of slices, behind the planes; before there are any, the columns' norms.
+__device__ __forceinline__ float* parts_after(uint32_t n_columns, uint32_t n_octets) {
+    return reinterpret_cast<float*>(shared_planes) + (n_columns == 0 ? 0 : n_columns * planes_len(n_octets));
+}
+
+// Mean and 1 / deviation of a column in planes, by one warp, in two passes, since E[x^2] - mean^2 would cancel where the mean is
+// large. Lane i sums columns 4 * i, 4 * (i + 32), ... and each one's three neighbours apart.
+__device__ __forceinline__ float2 norm_of(const float* planes, uint32_t n_embd, uint32_t n_octets, float eps) {
+    const uint32_t first = 4 * (threadIdx.x % WARP);
+    float4 sums = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    for (uint32_t c = first; c < n_embd; c += 4 * WARP) {
+        const float4 x = *reinterpret_cast<const float4*>(planes + plane_index(c, n_octets));
+        sums = make_float4(sums.x + x.x, sums.y + x.y, sums.z + x.z, sums.w + x.w);
+    }
+    const float mean = warp_sum((sums.x + sums.y) + (sums.z + sums.w)) / float(n_embd);
+    float4 squares = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    for (uint32_t c = first; c < n_embd; c += 4 * WARP) {
+        const float4 x = *reinterpret_cast<const float4*>(planes + plane_index(c, n_octets));
+        const float4 d = make_float4(x.x - mean, x.y - mean, x.z - mean, x.w - mean);
+        squares = make_float4(fmaf(d.x, d.x, squares.x), fmaf(d.y, d.y, squares.y), fmaf(d.z, d.z, squares.z),
+                              fmaf(d.w, d.w, squares.w));
+    }
+    const float variance = warp_sum((squares.x + squares.y) + (squares.z + squares.w)) / float(n_embd);
+    return make_float2(mean, 1.0f / sqrtf(variance + eps));
+}
+
+// x = layernorm(residual[t]) * gain + bias: all threads bring the columns, 16 bytes each, so that all loads are under way at
+// once; a warp takes a column's sums; all threads make it normal.
 template <uint32_t COLUMNS>
 __device__ __forceinline__ const float* fill_normed(const float* residual, const float* gain, const float* bias, float eps,
                                                     const uint32_t* step, uint32_t n_embd, uint32_t n_octets) {
     float* planes = reinterpret_cast<float*>(shared_planes);
-    const uint32_t lane = threadIdx.x % WARP;
-    for (uint32_t t = threadIdx.x / WARP; t < COLUMNS; t += blockDim.x / WARP) {
+    float2* norms = reinterpret_cast<float2*>(parts_after(COLUMNS, n_octets));
+    const float4 zeros = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    for (uint32_t t = 0; t < COLUMNS; t++) {
+        const uint32_t n_cols = step_position(step, t) == NO_COLUMN ? 0 : n_embd;
         float* y = planes + t * planes_len(n_octets);
-        for (uint32_t c = n_embd + lane; c < n_octets * OCTET; c += WARP) y[plane_index(c, n_octets)] = 0.0f;
-        if (step_position(step, t) == NO_COLUMN) {
-            for (uint32_t c = lane; c < n_embd; c += WARP) y[plane_index(c, n_octets)] = 0.0f;
-            continue;
+        for (uint32_t c = 4 * threadIdx.x; c < n_octets * OCTET; c += 4 * blockDim.x) {
+            const float4 x = c < n_cols ? *reinterpret_cast<const float4*>(residual + uint64_t(t) * n_embd + c) : zeros;
+            *reinterpret_cast<float4*>(y + plane_index(c, n_octets)) = x;
         }
-        // A lane reads back what it wrote itself, so the warp needs no barrier here.
-        float sum = 0.0f;
-        for (uint32_t c = lane; c < n_embd; c += WARP) {
-            const float x = residual[uint64_t(t) * n_embd + c];
-            y[plane_index(c, n_octets)] = x;
-            sum += x;
-        }
-        const float mean = warp_sum(sum) / float(n_embd);
-        float squares = 0.0f;
-        for (uint32_t c = lane; c < n_embd; c += WARP) {
-            const float d = y[plane_index(c, n_octets)] - mean;
-            squares = fmaf(d, d, squares);
-        }
-        const float scale = 1.0f / sqrtf(warp_sum(squares) / float(n_embd) + eps);
-        for (uint32_t c = lane; c < n_embd; c += WARP) {
-            float* at = y + plane_index(c, n_octets);
-            *at = fmaf((*at - mean) * scale, gain[c], bias[c]);
+    }
+    __syncthreads();  // all of a column is there before a warp sums it
+    for (uint32_t t = threadIdx.x / WARP; t < COLUMNS; t += blockDim.x / WARP) {
+        const float2 norm = norm_of(planes + t * planes_len(n_octets), n_embd, n_octets, eps);
+        if (threadIdx.x % WARP == 0) norms[t] = norm;
+    }
+    __syncthreads();  // the columns are read before they change, and their norms are there
+    for (uint32_t t = 0; t < COLUMNS; t++) {
+        if (step_position(step, t) == NO_COLUMN) continue;
+        const float2 norm = norms[t];
+        for (uint32_t c = 4 * threadIdx.x; c < n_embd; c += 4 * blockDim.x) {
+            float4* y = reinterpret_cast<float4*>(planes + t * planes_len(n_octets) + plane_index(c, n_octets));
+            const float4 x = *y;
+            const float4 g = *reinterpret_cast<const float4*>(gain + c);
+            const float4 b = *reinterpret_cast<const float4*>(bias + c);
+            *y = make_float4(fmaf((x.x - norm.x) * norm.y, g.x, b.x), fmaf((x.y - norm.x) * norm.y, g.y, b.y),
+                             fmaf((x.z - norm.x) * norm.y, g.z, b.z), fmaf((x.w - norm.x) * norm.y, g.w, b.w));
         }
     }
     __syncthreads();  // all columns are there before any warp multiplies
@@ -202,11 +229,6 @@ __device__ __forceinline__ const float* fill_merged(const float* chunk_out, cons
     }
     __syncthreads();  // all columns are there before any warp multiplies
     return planes;
-}
-
-// The sums of slices, behind the planes.
-__device__ __forceinline__ float* parts_after(uint32_t n_columns, uint32_t n_octets) {
-    return reinterpret_cast<float*>(shared_planes) + (n_columns == 0 ? 0 : n_columns * planes_len(n_octets));
 }
 
 // linear_decode_qkv_f16: q, and the cache's new keys and values, from ln_1 and c_attn

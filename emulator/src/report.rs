@@ -2,7 +2,7 @@
 
 use crate::counters::{Record, Totals, table};
 use serde::Serialize;
-use std::{fmt::Write as _, io};
+use std::{collections::BTreeMap, fmt::Write as _, io};
 
 /// The exit code of a process with findings.
 pub const EXIT_FINDINGS: i32 = 99;
@@ -14,6 +14,8 @@ pub struct Report {
     pub findings: Vec<String>,
     /// The counts of each launch, if they were counted.
     pub records: Vec<Record>,
+    /// How often each function of the driver was called, if counted.
+    pub calls: BTreeMap<&'static str, u64>,
 }
 
 /// The counters of a process, as JSON.
@@ -22,6 +24,7 @@ struct Json<'a> {
     device: &'a str,
     launches: &'a [Record],
     totals: Totals,
+    calls: &'a BTreeMap<&'static str, u64>,
 }
 
 impl Report {
@@ -41,7 +44,8 @@ impl Report {
 
     /// The counters as JSON.
     pub fn json(&self, device: &str) -> io::Result<String> {
-        let json = Json { device, launches: &self.records, totals: Totals::of(&self.records) };
+        let totals = Totals::of(&self.records);
+        let json = Json { device, launches: &self.records, totals, calls: &self.calls };
         Ok(serde_json::to_string_pretty(&json)? + "\n")
     }
 

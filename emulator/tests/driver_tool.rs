@@ -111,6 +111,9 @@ fn the_counters_of_a_process_are_written_as_json() {
     let _ = std::fs::remove_file(&file);
     let json: serde_json::Value = serde_json::from_str(&json).expect("the file is JSON");
     assert_eq!(json["launches"][0]["kernel"], "add", "{json}");
+    let calls =
+        ["cuLaunchKernel", "cuCtxSynchronize", "cuMemFree_v2"].map(|name| json["calls"][name].as_u64());
+    assert_eq!(calls, [Some(1), Some(1), None], "{json}");
     let err = String::from_utf8_lossy(&output.stderr);
     // The memory was not freed.
     assert!(err.contains("leak"), "{err}");

@@ -1,7 +1,7 @@
 //! Whole generations: drawn on the device and on the host they are the same text, and what a token costs in calls of the driver.
 
 use crate::{
-    emulator::Emulator,
+    emulator::{self, Emulator},
     golden,
     rig::{Random, model},
 };
@@ -96,6 +96,38 @@ fn a_generation_is_the_same_drawn_on_the_device_and_on_the_host() {
         assert!(on_device.iter().any(|ids| ids.len() == 24));
         emulator.assert_clean();
     }
+}
+
+/// What the emulator saw: a token is the launch of a graph and waiting for it, with no event, allocation or copy beside.
+/// cudarc makes events of its own for each allocation and launch unless that is switched off.
+#[test]
+fn a_token_is_one_launch_and_one_wait() {
+    const N: u64 = 20;
+    if emulator::is_real() {
+        println!("skipped: only the emulator counts");
+        return;
+    }
+    let emulator = Emulator::counting();
+    let weights = model();
+    let mut backend = open(&weights);
+    let mut cache = backend.new_cache(64).unwrap();
+    let seq = cache.open();
+    let draw = Arc::new(Draw::new(SamplingParams::default(), weights.config.n_vocab, 5).unwrap());
+    let mut token = 1;
+    // The first step makes the graph.
+    for n_steps in [1, N] {
+        emulator.counters();
+        for _ in 0..n_steps {
+            let mut batch = Batch::new();
+            batch.push_as(Phase::Generated, seq, &[token], Rows::Last);
+            batch.draw(draw.clone());
+            token = backend.forward(&batch, &mut cache).unwrap().token(0).unwrap().unwrap();
+        }
+    }
+    // cudarc asks for the current context before each call.
+    let expected =
+        serde_json::json!({"cuCtxGetCurrent": 2 * N, "cuGraphLaunch": N, "cuStreamSynchronize": N});
+    assert_eq!(emulator.counters()["calls"], expected);
 }
 
 /// One graph a token; no copy but of a page table that has grown, and of a step that the device did not foresee.

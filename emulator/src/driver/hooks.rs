@@ -88,6 +88,13 @@ impl Hooks {
         self.report.exit_code().filter(|_| options.report || options.check.is_some())
     }
 
+    /// A function of the API is called.
+    pub fn call(&mut self, options: &Options, name: &'static str) {
+        if options.counters.is_some() && !name.starts_with("cuda_emulator") {
+            *self.report.calls.entry(name).or_default() += 1;
+        }
+    }
+
     /// A call fails: kept for `cuda_emulator_last_error`, and told to the user of the tool where a code alone says little.
     pub fn failed_call(&mut self, options: &Options, name: &str, error: &Error) {
         if error.code != Code::NOT_READY {
@@ -118,6 +125,7 @@ impl Hooks {
     /// Begins the counters anew.
     pub fn forget_counters(&mut self) {
         self.report.records.clear();
+        self.report.calls.clear();
     }
 
     /// All findings so far, and none from now on.

@@ -63,6 +63,8 @@ pub(crate) fn enter(name: &'static str, needs: Needs, body: impl FnOnce(&mut Loc
             return Err(Code::NOT_PERMITTED.because("host functions may not call the driver"));
         }
         let mut driver = Locked::take();
+        let Driver { hooks, options, .. } = &mut *driver;
+        hooks.call(options, name);
         let result = match needs {
             Needs::Init if driver.ended => Err(Code::DEINITIALIZED.because("the process ends")),
             Needs::Init if !driver.initialised => Err(Code::NOT_INITIALIZED.because("cuInit was not called")),
