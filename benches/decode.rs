@@ -11,7 +11,7 @@ use halfwarp::{
 
 fn decode(c: &mut Criterion) {
     let n_threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-    println!("{n_threads} threads read {:.1} GB/s", read_bandwidth(n_threads, 5) / 1e9);
+    println!("{n_threads} threads read {:.1} GB/s", read_bandwidth(n_threads, 5).expect("memory") / 1e9);
     let (weights, mut backend) = common::verified_backend();
     let n_bytes = weights.matrices().map(|m| m.n_bytes()).sum::<usize>() - weights.wpe.n_bytes();
     let mut group = c.benchmark_group("decode");

@@ -53,6 +53,7 @@ pub mod convert;
 pub mod engine;
 pub mod error;
 pub mod eval;
+mod memory;
 pub mod sampler;
 pub mod scheduler;
 #[cfg(feature = "server")]

@@ -7,11 +7,7 @@ use super::{
     model::ModelArgs,
     output::{self, Out, bytes, count},
 };
-use halfwarp::{
-    Config, Tokenizer,
-    backend::{self, cpu::bandwidth::read_bandwidth},
-    source,
-};
+use halfwarp::{Config, Tokenizer, backend, source};
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc};
 
@@ -65,7 +61,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         cuda: backend::cuda_device(0),
         device: args.model.backend(weights)?.name(),
         n_threads,
-        bandwidth: args.bandwidth.then(|| read_bandwidth(n_threads, 3)),
+        bandwidth: args.bandwidth.then(|| machine::read_bandwidth(n_threads)).transpose()?,
     };
     if args.json { output::print_json(&info.to_json()) } else { info.print() }
 }

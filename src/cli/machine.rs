@@ -1,5 +1,8 @@
 //! What this machine offers: its CPU and a CUDA device or the reason that there is none.
 
+use super::exit::Failure;
+use halfwarp::backend::cpu::bandwidth;
+
 /// The CPU's name, where the system tells it.
 pub fn cpu_name() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
@@ -10,6 +13,12 @@ pub fn cpu_name() -> Option<String> {
 /// Cores that this process may use.
 pub fn n_cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Bytes a second that so many threads read from memory.
+pub fn read_bandwidth(n_threads: usize) -> Result<f64, Failure> {
+    let rate = bandwidth::read_bandwidth(n_threads, 3);
+    rate.map_err(|error| Failure::because("no memory to measure how fast it is", error))
 }
 
 /// Vector instructions that the CPU has, of those that matter to inference.

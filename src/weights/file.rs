@@ -5,6 +5,7 @@
 //! `tests/malformed_weights/`.
 
 use super::{WeightsError, header::Header, mapped::Registration};
+use crate::memory;
 use std::{
     fs::{File, Metadata, OpenOptions},
     io::{Read, Seek},
@@ -17,23 +18,18 @@ use std::{
 pub enum Bytes {
     /// Mapped.
     Map(Mapped),
-    /// Read into memory; the first so many bytes of the lines are the file.
-    Read(Vec<Line>, usize),
+    /// Read into memory.
+    Read(memmap2::Mmap),
     /// Compiled in.
     #[cfg_attr(not(feature = "bundled"), allow(dead_code))]
     Static(&'static [u8]),
 }
 
-/// Memory with the alignment that the data of a well-made file has from the file's start.
-#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-pub struct Line([u8; 64]);
-
 impl AsRef<[u8]> for Bytes {
     fn as_ref(&self) -> &[u8] {
         match self {
             Self::Map(mapped) => &mapped.map,
-            Self::Read(lines, len) => &bytemuck::cast_slice(lines)[..*len],
+            Self::Read(memory) => memory,
             Self::Static(bytes) => bytes,
         }
     }
@@ -139,12 +135,9 @@ fn kind(metadata: &Metadata) -> &'static str {
 
 fn read_all(mut file: File, len: u64, path: &Path) -> Result<Bytes, WeightsError> {
     let no_memory = || WeightsError::NoMemory { path: path.into(), bytes: len };
+    let io = |source| WeightsError::Io { path: path.into(), source };
     let len = usize::try_from(len).map_err(|_| no_memory())?;
-    let n_lines = len.div_ceil(size_of::<Line>());
-    let mut lines = Vec::new();
-    lines.try_reserve_exact(n_lines).map_err(|_| no_memory())?;
-    lines.resize(n_lines, Line([0; 64]));
-    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut lines);
-    file.read_exact(&mut bytes[..len]).map_err(|source| WeightsError::Io { path: path.into(), source })?;
-    Ok(Bytes::Read(lines, len))
+    let mut memory = memory::zeroed(len).map_err(|_| no_memory())?;
+    file.read_exact(&mut memory).map_err(io)?;
+    Ok(Bytes::Read(memory.make_read_only().map_err(io)?))
 }

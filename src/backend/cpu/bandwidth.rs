@@ -4,7 +4,8 @@ use super::{
     pool::Pool,
     simd::{Isa, Kernel, LANES, Simd},
 };
-use std::time::Instant;
+use crate::memory;
+use std::{io, time::Instant};
 
 /// Bytes read at a time: more than caches hold.
 const N_BYTES: usize = 256 << 20;
@@ -12,9 +13,13 @@ const N_BYTES: usize = 256 << 20;
 /// Bytes a thread takes at a time.
 const CHUNK: usize = 1 << 20;
 
-/// Bytes a second that `n_threads` threads read together from memory, each in order: the best of `n_times` walks over 256 MiB.
-pub fn read_bandwidth(n_threads: usize, n_times: usize) -> f64 {
-    let values = vec![1.0_f32; N_BYTES / 4];
+/// Bytes a second that `n_threads` threads read together from memory, each in order: the best of `n_times` walks over 256 MiB, in
+/// huge pages where the system has them.
+pub fn read_bandwidth(n_threads: usize, n_times: usize) -> io::Result<f64> {
+    let mut memory = memory::zeroed(N_BYTES)?;
+    let values: &mut [f32] = bytemuck::cast_slice_mut(&mut memory);
+    values.fill(1.0);
+    let values = &*values;
     let (mut pool, isa) = (Pool::new(n_threads), Isa::best());
     let mut best = f64::INFINITY;
     for _ in 0..n_times {
@@ -25,7 +30,7 @@ pub fn read_bandwidth(n_threads: usize, n_times: usize) -> f64 {
         });
         best = best.min(start.elapsed().as_secs_f64());
     }
-    N_BYTES as f64 / best
+    Ok(N_BYTES as f64 / best)
 }
 
 /// The sum of the values, in eight chains.

@@ -8,12 +8,13 @@ mod shape;
 use super::{
     exit::Failure,
     footprint::Footprint,
+    machine,
     model::{WeightsArgs, open_backend, parse_threads},
     output::note,
 };
 use halfwarp::{
     Weights,
-    backend::{Device, OpenOptions, cpu::bandwidth::read_bandwidth},
+    backend::{Device, OpenOptions},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use measure::{Bench, Test};
@@ -125,7 +126,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let backend = open_backend(weights.clone(), options)?;
         bar.set_message("measuring the memory");
         let peak = backend.peak_bandwidth();
-        let read_rate = peak.unwrap_or_else(|| read_bandwidth(n_threads, 3));
+        let read_rate = match peak {
+            Some(peak) => peak,
+            None => machine::read_bandwidth(n_threads)?,
+        };
         let mut bench = Bench::new(backend)?;
         bench.verify()?;
         for &test in &tests {

@@ -32,7 +32,7 @@ const WAITS: [&str; 7] =
 
 /// A device with all checks, where a block that waits for ever is soon found.
 fn reset(emulator: &Emulator, arch: u32) {
-    let options = r#""seed": 3, "check": true, "quiet": true, "patience": 2000000"#;
+    let options = r#""seed": 3, "check": true, "quiet": true, "patience": 8000000"#;
     emulator.reset(&format!(r#"{{"arch": {arch}, {options}}}"#));
 }
 
