@@ -86,6 +86,10 @@ impl Template {
         environment.add_function("raise_exception", |message: String| -> Result<String, minijinja::Error> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
         });
+        environment.add_function("strftime_now", |format: String| {
+            jiff::fmt::strtime::format(&format, &jiff::ZonedDateTime::now())
+                .map_err(|error| minijinja::Error::new(ErrorKind::InvalidOperation, error.to_string()))
+        });
         environment.add_template_owned("chat", text).map_err(jinja)?;
         let token = |name: &str| match &config[name] {
             Value::String(text) => json!(text),

@@ -142,6 +142,21 @@ fn bad_conversations_and_what_is_not_supported_are_refused() {
 }
 
 #[test]
+fn a_template_knows_the_date() {
+    let tokenizer = tales().scheduler().engine().tokenizer().unwrap();
+    let written = |format: &str| {
+        let template = Template::given(&format!("{{{{ strftime_now('{format}') }}}}"), None).unwrap();
+        let ids = template.encode(&[json!({"role": "user", "content": "a"})], tokenizer);
+        ids.map(|ids| tokenizer.decode(&ids).unwrap())
+    };
+    let date = written("%Y-%m-%d %d %b").unwrap();
+    let [year, month, day] = date[..10].split('-').collect::<Vec<_>>()[..] else { panic!("{date}") };
+    assert!((2026..2100).contains(&year.parse().unwrap()) && (1..=12).contains(&month.parse().unwrap()));
+    assert!(date[10..].starts_with(&format!(" {day} ")) && date.len() == 17, "{date}");
+    assert!(written("%").is_err());
+}
+
+#[test]
 fn a_template_that_never_ends_is_stopped() {
     let text = "{% for i in range(9999) %}{% for j in range(9999) %}{{ i }}{% endfor %}{% endfor %}";
     let tokenizer = tales().scheduler().engine().tokenizer().unwrap();
