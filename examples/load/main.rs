@@ -36,7 +36,7 @@ struct Args {
     /// Only the phases whose name begins so: count, realistic, overload, disconnects, slow, kill, squeeze, hostile, soak
     #[arg(long)]
     only: Option<String>,
-    /// Seconds of each phase that has no number of requests [default: 5 to 8, or 120 to 180 in the full profile]
+    /// Seconds of each phase that has no number of requests [default: 5 to 8, or 120 to 180 in the full profile, where the soak has 3600]
     #[arg(long)]
     seconds: Option<u64>,
     /// Where to write the report and its plot

@@ -19,8 +19,6 @@ const SETTLED_AFTER: usize = 1000;
 /// MiB of growth that are allowed from then on.
 const MAX_GROWTH: f64 = 5.0;
 
-const SOAK: Duration = Duration::from_secs(600);
-
 /// Half of them streamed, one in ten invalid.
 fn load(bench: &Bench, addr: SocketAddr, n: usize, done: &AtomicUsize) -> Ledger {
     let invalid = texts::invalid();
@@ -89,7 +87,7 @@ pub fn soak(bench: &mut Bench) -> Result<()> {
     let server = bench.launch.start()?;
     let (watch, started, done) = (Watch::new(server.pid()), Instant::now(), AtomicUsize::new(0));
     let mut parts = Vec::new();
-    while started.elapsed() < SOAK {
+    while started.elapsed() < bench.size.soak {
         parts.push(load(bench, server.addr, 1000, &done));
         std::thread::sleep(Duration::from_secs(2));
     }

@@ -27,10 +27,13 @@ struct Size {
     n_cut: usize,
     n_rounds: usize,
     n_hostile: usize,
+    /// Prompts of the realistic phases, asked in turn.
+    n_long: usize,
     /// Of each rate.
     realistic: Duration,
     overload: Duration,
     slow: Duration,
+    soak: Duration,
 }
 
 impl Profile {
@@ -42,18 +45,22 @@ impl Profile {
                 n_cut: 150,
                 n_rounds: 2,
                 n_hostile: 1,
+                n_long: 40,
                 realistic: s(5),
                 overload: s(5),
                 slow: s(8),
+                soak: s(60),
             },
             Self::Full => Size {
                 n_count: 10_000,
                 n_cut: 2000,
                 n_rounds: 20,
                 n_hostile: 20,
+                n_long: 160,
                 realistic: s(180),
                 overload: s(120),
                 slow: s(120),
+                soak: s(3600),
             },
         }
     }
@@ -75,16 +82,16 @@ pub fn run(args: &Args, launch: &Launch, report: &mut Report) -> Result<()> {
     report.phase("golden answers");
     let mut size = args.profile.size();
     if let Some(seconds) = args.seconds.map(Duration::from_secs) {
-        (size.realistic, size.overload, size.slow) = (seconds, seconds, seconds);
+        (size.realistic, size.overload, size.slow, size.soak) = (seconds, seconds, seconds, seconds);
     }
     let model = args.model.as_deref();
     let mut bench = Bench {
         launch: launch.clone(),
-        size,
         report,
         short: texts::cases(None, args.threads, 200, 1..=64, 8)?,
-        long: texts::cases(model, args.threads, 40, long_prompts(args.profile), 32)?,
+        long: texts::cases(model, args.threads, size.n_long, long_prompts(args.profile), 32)?,
         realistic: Launch { model: model.map(Path::to_path_buf), ..launch.clone() },
+        size,
     };
     type Phase = fn(&mut Bench) -> Result<()>;
     let phases: [(&str, Phase); 9] = [
