@@ -85,52 +85,102 @@ __device__ __forceinline__ void multiply(float (&sums)[COLUMNS], const Pieces& w
     }
 }
 
-// All rows: `fill(x)` puts the input's planes where it likes and returns where; `store(t, r, y)` takes each result. A grid that has
-// blocks for all groups of rows needs no LOOPS.
-template <uint32_t COLUMNS, bool LOOPS, typename Fill, typename Store>
-__device__ __forceinline__ void linear(const Matrix& w, float* parts, Fill fill, Store store) {
+// What becomes of a sum y: y, y + bias, activation(y + bias), or what stood there + (y + bias).
+enum class Then { LOGITS, STORE, ACTIVATE, ADD };
+
+// The output that is this thread's, of the groups of rows from `first` on. A thread has one at most: a warp has 32 threads for
+// TILE_ROWS rows of up to MAX_COLUMNS columns.
+struct Output {
+    uint32_t column, row;
+    bool exists;
+};
+static_assert(WARP == TILE_ROWS * MAX_COLUMNS && TILE_OCTETS == MAX_COLUMNS, "a thread for each output");
+
+template <uint32_t COLUMNS>
+__device__ __forceinline__ Output output(const Matrix& w, const Place& at, uint32_t first) {
+    Output out;
+    if (w.n_slices == 1) {
+        out.column = at.lane % TILE_OCTETS;
+        out.row = (first + at.group) * TILE_ROWS + at.lane / TILE_OCTETS;
+        out.exists = out.column < COLUMNS && out.row < w.n_rows;
+    } else {
+        const uint32_t group = threadIdx.x / (COLUMNS * TILE_ROWS);
+        out.column = threadIdx.x / TILE_ROWS % COLUMNS;
+        out.row = (first + group) * TILE_ROWS + threadIdx.x % TILE_ROWS;
+        out.exists = group < at.groups_per_block && out.row < w.n_rows;
+    }
+    return out;
+}
+
+// The sum of output `out`, of the lanes' sums; where there are slices, by way of
+// parts [n_slices][groups_per_block][COLUMNS][TILE_ROWS].
+template <uint32_t COLUMNS>
+__device__ __forceinline__ float collect(const float (&sums)[COLUMNS], const Matrix& w, const Place& at, const Output& out,
+                                         float* parts) {
+    float y = 0.0f;
+    if (w.n_slices == 1) {
+#pragma unroll
+        for (uint32_t t = 0; t < COLUMNS; t++) {
+            if (t == out.column) y = sums[t];
+        }
+        return y;
+    }
+    const uint32_t n_items = at.groups_per_block * COLUMNS * TILE_ROWS;
+    if (at.lane % TILE_OCTETS == 0) {
+#pragma unroll
+        for (uint32_t t = 0; t < COLUMNS; t++) {
+            const uint32_t item = (at.group * COLUMNS + t) * TILE_ROWS + at.lane / TILE_OCTETS;
+            parts[at.slice * n_items + item] = sums[t];
+        }
+    }
+    __syncthreads();  // every slice's sums are there before they are added up
+    if (out.exists) {
+        y = parts[threadIdx.x];
+        for (uint32_t s = 1; s < w.n_slices; s++) y += parts[s * n_items + threadIdx.x];
+    }
+    return y;
+}
+
+// All rows: `fill()` makes the input's planes and returns where they are; `where(t, r)` says where an output goes, or null. What an
+// output needs beside its sum is read first, so that nothing is waited for at the end. The grid has blocks for all groups of
+// rows; only that of the logits may be smaller.
+template <uint32_t COLUMNS, Then THEN, typename Fill, typename Where>
+__device__ __forceinline__ void linear(const Matrix& w, const float* bias, uint32_t activation, float* parts, Fill fill,
+                                       Where where) {
     const Place at(w);
     const uint32_t n_groups = (w.n_rows + TILE_ROWS - 1) / TILE_ROWS;
     uint32_t first = blockIdx.x * at.groups_per_block;
     let_next_start();
     Pieces pieces;
     if (first + at.group < n_groups) pieces.load(w, at, first + at.group);
+    Output out = output<COLUMNS>(w, at, first);
+    float* to = nullptr;
+    const float add = THEN != Then::LOGITS && out.exists ? bias[out.row] : 0.0f;
     wait_for_previous();
+    if (THEN != Then::LOGITS && out.exists) to = where(out.column, out.row);
+    const float before = THEN == Then::ADD && to != nullptr ? *to : 0.0f;
     const float* x = fill();
 
     while (true) {
-        const uint32_t group = first + at.group;
         float sums[COLUMNS] = {};
-        if (group < n_groups) multiply(sums, pieces, at, x, w.n_octets());
-        if (w.n_slices == 1) {
-            const uint32_t r = group * TILE_ROWS + at.lane / TILE_OCTETS;
-#pragma unroll
-            for (uint32_t t = 0; t < COLUMNS; t++) {
-                if (t == at.lane % TILE_OCTETS && r < w.n_rows) store(t, r, sums[t]);
+        if (first + at.group < n_groups) multiply(sums, pieces, at, x, w.n_octets());
+        const float y = collect(sums, w, at, out, parts);
+        if (THEN == Then::LOGITS) {
+            if (out.exists) {
+                float* logit = where(out.column, out.row);
+                if (logit != nullptr) *logit = y;
             }
-        } else {
-            // parts [n_slices][groups_per_block][COLUMNS][TILE_ROWS]
-            const uint32_t n_items = at.groups_per_block * COLUMNS * TILE_ROWS;
-            if (at.lane % TILE_OCTETS == 0) {
-#pragma unroll
-                for (uint32_t t = 0; t < COLUMNS; t++) {
-                    const uint32_t item = (at.group * COLUMNS + t) * TILE_ROWS + at.lane / TILE_OCTETS;
-                    parts[at.slice * n_items + item] = sums[t];
-                }
-            }
-            __syncthreads();  // every slice's sums are there before they are added up
-            for (uint32_t item = threadIdx.x; item < n_items; item += blockDim.x) {
-                float y = parts[item];
-                for (uint32_t s = 1; s < w.n_slices; s++) y += parts[s * n_items + item];
-                const uint32_t r = (first + item / (COLUMNS * TILE_ROWS)) * TILE_ROWS + item % TILE_ROWS;
-                if (r < w.n_rows) store(item / TILE_ROWS % COLUMNS, r, y);
-            }
+        } else if (to != nullptr) {
+            if (THEN == Then::STORE) *to = y + add;
+            if (THEN == Then::ACTIVATE) *to = activate(y + add, activation);
+            if (THEN == Then::ADD) *to = before + (y + add);
         }
-        if (!LOOPS) return;
+        if (THEN != Then::LOGITS) return;
         first += gridDim.x * at.groups_per_block;
         if (first >= n_groups) return;
         if (w.n_slices > 1) __syncthreads();  // the sums are read before the next group's take their place
         if (first + at.group < n_groups) pieces.load(w, at, first + at.group);
+        out = output<COLUMNS>(w, at, first);
     }
 }
 
@@ -139,6 +189,16 @@ extern __shared__ float4 shared_planes[];
 // The sums of slices, behind the planes; before there are any, the columns' norms.
 __device__ __forceinline__ float* parts_after(uint32_t n_columns, uint32_t n_octets) {
     return reinterpret_cast<float*>(shared_planes) + (n_columns == 0 ? 0 : n_columns * planes_len(n_octets));
+}
+
+// Brings a LayerNorm's parameters, which depend on nothing, into L2 before the kernel waits: since the last step the weights
+// have driven them out of it.
+__device__ __forceinline__ void prefetch_norm(const float* gain, const float* bias, uint32_t n_embd) {
+    constexpr uint32_t LINE = 128 / sizeof(float);
+    for (uint32_t c = LINE * threadIdx.x; c < n_embd; c += LINE * blockDim.x) {
+        asm volatile("prefetch.global.L2 [%0];" : : "l"(gain + c));
+        asm volatile("prefetch.global.L2 [%0];" : : "l"(bias + c));
+    }
 }
 
 // Mean and 1 / deviation of a column in planes, by one warp, in two passes, since E[x^2] - mean^2 would cancel where the mean is
@@ -248,22 +308,20 @@ __device__ __forceinline__ void qkv(float* q, float* keys, float* values, const 
                                     uint32_t n_pages, uint32_t n_head, uint32_t head_dim) {
     const uint32_t n_embd = n_head * head_dim;
     const uint32_t padded_dim = (head_dim + OCTET - 1) / OCTET * OCTET;
+    prefetch_norm(gain, shift, n_embd);
     const auto fill = [&] {
         return fill_normed<COLUMNS>(residual, gain, shift, eps, step, n_embd, w.n_octets());
     };
-    linear<COLUMNS, false>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float y) {
+    const auto where = [&](uint32_t t, uint32_t r) -> float* {
         const uint32_t position = step_position(step, t);
-        if (position == NO_COLUMN) return;
-        y += bias[r];
+        if (position == NO_COLUMN) return nullptr;
         const uint32_t part = r / n_embd, c = r % n_embd;
-        if (part == 0) {
-            q[uint64_t(t) * n_embd + c] = y;
-            return;
-        }
+        if (part == 0) return q + uint64_t(t) * n_embd + c;
         const uint32_t page = step[STEP_PAGES + t * n_pages + position / PAGE_LEN];
         const uint64_t row = cache_row(page, c / head_dim, n_head, position % PAGE_LEN);
-        (part == 1 ? keys : values)[row * padded_dim + c % head_dim] = y;
-    });
+        return (part == 1 ? keys : values) + row * padded_dim + c % head_dim;
+    };
+    linear<COLUMNS, Then::STORE>(w, bias, 0, parts_after(COLUMNS, w.n_octets()), fill, where);
 }
 
 // linear_decode_merge_f16: residual += c_proj(heads), from the chunks of attention
@@ -284,9 +342,10 @@ __device__ __forceinline__ void merge(float* residual, const float* chunk_out, c
     const auto fill = [&] {
         return fill_merged<COLUMNS>(chunk_out, chunk_stats, step, n_head, head_dim, max_chunks, w.n_octets());
     };
-    linear<COLUMNS, false>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float y) {
-        if (step_position(step, t) != NO_COLUMN) residual[uint64_t(t) * n_embd + r] += y + bias[r];
-    });
+    const auto where = [&](uint32_t t, uint32_t r) {
+        return step_position(step, t) == NO_COLUMN ? nullptr : residual + uint64_t(t) * n_embd + r;
+    };
+    linear<COLUMNS, Then::ADD>(w, bias, 0, parts_after(COLUMNS, w.n_octets()), fill, where);
 }
 
 // linear_decode_fc_f16: inner = activation(c_fc(ln_2(residual)))
@@ -304,13 +363,15 @@ template <uint32_t COLUMNS>
 __device__ __forceinline__ void fc(float* inner, const float* residual, const float* gain, const float* shift, float eps,
                                    Matrix w, const float* bias, const uint32_t* step, uint32_t n_embd,
                                    uint32_t inner_octets, uint32_t activation) {
+    prefetch_norm(gain, shift, n_embd);
     const auto fill = [&] {
         return fill_normed<COLUMNS>(residual, gain, shift, eps, step, n_embd, w.n_octets());
     };
-    linear<COLUMNS, false>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float y) {
-        if (step_position(step, t) == NO_COLUMN) return;
-        inner[uint64_t(t) * planes_len(inner_octets) + plane_index(r, inner_octets)] = activate(y + bias[r], activation);
-    });
+    const auto where = [&](uint32_t t, uint32_t r) {
+        float* planes = inner + uint64_t(t) * planes_len(inner_octets);
+        return step_position(step, t) == NO_COLUMN ? nullptr : planes + plane_index(r, inner_octets);
+    };
+    linear<COLUMNS, Then::ACTIVATE>(w, bias, activation, parts_after(COLUMNS, w.n_octets()), fill, where);
 }
 
 // linear_decode_add_f16: residual += c_proj(inner), which is read where it stands
@@ -326,9 +387,10 @@ template <uint32_t COLUMNS>
 __device__ __forceinline__ void add(float* residual, const float* inner, Matrix w, const float* bias, const uint32_t* step,
                                     uint32_t n_embd) {
     const auto fill = [&] { return inner; };
-    linear<COLUMNS, false>(w, parts_after(0, 0), fill, [&](uint32_t t, uint32_t r, float y) {
-        if (step_position(step, t) != NO_COLUMN) residual[uint64_t(t) * n_embd + r] += y + bias[r];
-    });
+    const auto where = [&](uint32_t t, uint32_t r) {
+        return step_position(step, t) == NO_COLUMN ? nullptr : residual + uint64_t(t) * n_embd + r;
+    };
+    linear<COLUMNS, Then::ADD>(w, bias, 0, parts_after(0, 0), fill, where);
 }
 
 // linear_decode_logits_f16: logits[row[t]] = ln_f(residual[t]) times the embeddings
@@ -344,13 +406,15 @@ __device__ __forceinline__ void add(float* residual, const float* inner, Matrix 
 template <uint32_t COLUMNS>
 __device__ __forceinline__ void logits(float* y, const float* residual, const float* gain, const float* shift, float eps,
                                        Matrix w, const uint32_t* step, uint32_t n_embd) {
+    prefetch_norm(gain, shift, n_embd);
     const auto fill = [&] {
         return fill_normed<COLUMNS>(residual, gain, shift, eps, step, n_embd, w.n_octets());
     };
-    linear<COLUMNS, true>(w, parts_after(COLUMNS, w.n_octets()), fill, [&](uint32_t t, uint32_t r, float v) {
+    const auto where = [&](uint32_t t, uint32_t r) {
         const uint32_t row = step[STEP_ROWS + t];
-        if (row != NO_COLUMN) y[uint64_t(row) * w.n_rows + r] = v;
-    });
+        return row == NO_COLUMN ? nullptr : y + uint64_t(row) * w.n_rows + r;
+    };
+    linear<COLUMNS, Then::LOGITS>(w, nullptr, 0, parts_after(COLUMNS, w.n_octets()), fill, where);
 }
 
 #define KERNELS_FOR(COLUMNS)                                                                                                \
