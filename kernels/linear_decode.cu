@@ -166,6 +166,7 @@ __device__ __forceinline__ void linear(const Matrix& w, const float* bias, uint3
         if (first + at.group < n_groups) multiply(sums, pieces, at, x, w.n_octets());
         const float y = collect(sums, w, at, out, parts);
         if (THEN == Then::LOGITS) {
+            // Asked for here, since lanes that differ in it would part ways for the rest of the loop.
             if (out.exists) {
                 float* logit = where(out.column, out.row);
                 if (logit != nullptr) *logit = y;
