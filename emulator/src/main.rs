@@ -40,6 +40,9 @@ struct Cli {
     /// Refuse the request for device memory with this number, an allocation or an executable graph, counted from 1
     #[arg(long, value_name = "N")]
     out_of_memory: Option<u64>,
+    /// Let the kernel with this number fail as on a device that is lost, counted from 1
+    #[arg(long, value_name = "N")]
+    launch_failure: Option<u64>,
     /// Cores that run blocks; with more than one, runs do not repeat exactly
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: Option<u32>,
@@ -97,6 +100,7 @@ fn run(cli: &Cli) -> io::Result<ExitCode> {
     set("WEAK", cli.weak.map(|n| n.to_string()));
     set("JITTER", cli.jitter.map(|n| n.to_string()));
     set("OUT_OF_MEMORY", cli.out_of_memory.map(|n| n.to_string()));
+    set("LAUNCH_FAILURE", cli.launch_failure.map(|n| n.to_string()));
     set("THREADS", number(cli.threads));
     replace(command, &cli.command[0])
 }

@@ -52,6 +52,22 @@ fn misuse_of_allocations_gives_the_codes_of_cuda() {
 }
 
 #[test]
+fn after_the_kernel_that_the_options_name_every_call_fails() {
+    let _turn = fresh(r#"{"launch_failure": 2}"#);
+    context();
+    let (x, module) = (driver::device(&[0; 64]), driver::load(driver::KERNELS));
+    // SAFETY: the arguments are those of the kernel.
+    unsafe {
+        for code in [0, 719] {
+            ok(driver::launch(driver::kernel(module, "add"), 1, 32, driver::DEFAULT, &[x, 1, 32]));
+            gives(sys::cuCtxSynchronize(), code);
+        }
+        gives(sys::cuMemAlloc_v2(&mut 0, 4), 719);
+    }
+    assert!(driver::last_error().contains("launch_failure"), "{}", driver::last_error());
+}
+
+#[test]
 fn the_request_that_the_options_name_finds_no_memory() {
     let _turn = fresh(r#"{"out_of_memory": 2}"#);
     context();

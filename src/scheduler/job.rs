@@ -145,6 +145,14 @@ impl Running {
         self.result.is_err() || self.job.writer.is_done()
     }
 
+    /// The error that it met, if the device is lost with it.
+    pub fn take_fatal(&mut self) -> Option<Error> {
+        if !self.result.as_ref().is_err_and(Error::is_fatal) {
+            return None;
+        }
+        self.take_result().err()
+    }
+
     /// What it ended with.
     pub fn take_result(&mut self) -> Result<()> {
         std::mem::replace(&mut self.result, Ok(()))

@@ -66,6 +66,10 @@ impl Texts {
             Err(error) if error.is_fatal() => return Err(error),
             Err(_) => self.forward_each(backend, cache)?,
         }
+        // A device works on while the call returns: what it failed at may show only where results are read.
+        if let Some(error) = self.running.iter_mut().find_map(Running::take_fatal) {
+            return Err(error);
+        }
         self.settle(cache)
     }
 

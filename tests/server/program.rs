@@ -156,6 +156,26 @@ fn bad_settings_are_named() {
     fails(command("--port 0 --host no.such.host.invalid"), &["no.such.host.invalid"]);
 }
 
+/// On an emulated device whose 200th kernel fails: some 30 load the model, 33 make a token.
+#[cfg(unix)]
+#[test]
+fn g03_a_lost_device_ends_the_program_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let exe = std::env::current_exe().unwrap();
+    let built = exe.ancestors().skip(1).take(2).map(|f| f.join("libcuda_emulator.so")).find(|p| p.exists());
+    std::os::unix::fs::symlink(built.expect("cargo builds the emulator"), folder.path().join("libcuda.so"))
+        .unwrap();
+    let mut command = command("--port 0 --device cuda --log-format off");
+    command.env("LD_LIBRARY_PATH", folder.path()).env("CUDA_EMULATOR_LAUNCH_FAILURE", "200");
+    let mut program = Program::spawn(command);
+    let body = json!({"prompt": "Once", "max_tokens": 60, "ignore_eos": true});
+    let message = program.post("/v1/completions", &[], &body).fails(500, None);
+    assert!(message.contains("CUDA_ERROR_LAUNCH_FAILED"), "{message}");
+    assert_eq!(program.exit_code(), Some(1));
+    let said = program.lines.try_iter().last().unwrap_or_default();
+    assert!(said.contains("CUDA_ERROR_LAUNCH_FAILED"), "{said}");
+}
+
 #[test]
 fn o01_a_server_that_was_killed_is_healthy_again_on_its_port() {
     let mut program = Program::start("--port 0 --log-format off");

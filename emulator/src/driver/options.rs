@@ -30,6 +30,9 @@ pub struct Options {
     /// The request for device memory, an allocation or an executable graph, that finds none, counted from 1:
     /// `CUDA_EMULATOR_OUT_OF_MEMORY`. Others go on as if nothing had been.
     pub out_of_memory: Option<u64>,
+    /// The kernel that fails, as on a device that is lost, counted from 1: `CUDA_EMULATOR_LAUNCH_FAILURE`. So does every later
+    /// call of its context.
+    pub launch_failure: Option<u64>,
     /// The device has memory pools: `CUDA_EMULATOR_POOLS` (1 if not set; 0 makes programs take their other way).
     pub pools: bool,
     /// Report the findings when the process ends, which then exits with 99 if there are any: `CUDA_EMULATOR_REPORT`, set by
@@ -75,6 +78,7 @@ impl Options {
             jitter: number("jitter")?,
             patience: number("patience")?,
             out_of_memory: number("out_of_memory")?,
+            launch_failure: number("launch_failure")?,
             pools: number("pools")? != Some(0),
             report: switch("report").is_some(),
             quiet: switch("quiet").is_some(),

@@ -234,6 +234,10 @@ fn call_host(d: &mut Locked, call: HostCall) {
 
 impl Driver {
     fn launch_now(&mut self, kernel: &KernelWork) -> Result<()> {
+        self.launches += 1;
+        if self.options.launch_failure == Some(self.launches) {
+            return Err(Code::LAUNCH_FAILED.because("failed by the option launch_failure"));
+        }
         self.machine.watch = self.hooks.watch_for(&self.options, kernel);
         let outcome = match self.options.schedules {
             None => self.machine.launch(&kernel.program, &kernel.launch),

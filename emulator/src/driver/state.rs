@@ -45,6 +45,8 @@ pub struct Driver {
     pub(super) allocations: BTreeMap<u64, Allocated>,
     /// Requests for device memory so far.
     pub(super) requests: u64,
+    /// Kernels that were to run so far.
+    pub(super) launches: u64,
     /// Operations submitted so far: the number of the next one.
     pub(super) submitted: u64,
     /// Records of events that have not run yet, and the streams that they wait in.
@@ -89,6 +91,7 @@ impl Driver {
             functions: Registry::new("function"),
             allocations: BTreeMap::new(),
             requests: 0,
+            launches: 0,
             submitted: 0,
             records: BTreeMap::new(),
             random: 0,
