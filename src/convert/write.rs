@@ -160,13 +160,13 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_an_error_that_names_the_file() {
-        let checkpoint = Checkpoint::bundled().unwrap();
+        let checkpoint = Checkpoint::bundled().expect("the bundled model opens");
         let size = checkpoint.files[0].1 as usize;
         for room in [0, 7, 5000, size / 2] {
             let error = write_all(&checkpoint, &mut Disk(room), Path::new("out/model.safetensors"), go_on)
                 .unwrap_err();
             assert_eq!(error.to_string(), "out/model.safetensors: no storage space", "room for {room} bytes");
         }
-        write_all(&checkpoint, &mut Disk(size + ALIGNMENT), Path::new("out"), go_on).unwrap();
+        write_all(&checkpoint, &mut Disk(size + ALIGNMENT), Path::new("out"), go_on).expect("there is room");
     }
 }

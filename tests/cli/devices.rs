@@ -1,6 +1,9 @@
 //! Machines without a usable GPU: each gets one clear sentence with `--device cuda`, and the CPU with `--device auto`.
 
-use super::harness::{Folder, Run, command, repository};
+use super::{
+    harness::{Folder, Run, command, repository},
+    libcuda,
+};
 use std::{path::Path, process::Command};
 
 /// The program, where the only libcuda is that in `folder`, which misbehaves as `fault` says.
@@ -60,12 +63,9 @@ fn a_library_that_is_not_a_driver_is_refused_by_what_it_lacks() {
 /// The program on an emulated device: `folder` gets a libcuda that is the emulator.
 #[cfg(unix)]
 fn emulated(folder: &Folder, args: &[&str]) -> Command {
-    let exe = std::env::current_exe().expect("the test has a path");
-    let built = exe.ancestors().skip(1).take(2).map(|f| f.join("libcuda_emulator.so")).find(|p| p.exists());
     let link = folder.file("libcuda.so");
     if !link.exists() {
-        std::os::unix::fs::symlink(built.expect("cargo builds the emulator"), link)
-            .expect("the folder is writable");
+        std::os::unix::fs::symlink(libcuda::emulator(), link).expect("the folder is writable");
     }
     let mut command = command(args);
     command.env("HALFWARP_DEVICE", "cuda").env("LD_LIBRARY_PATH", &folder.0).env("CUDA_EMULATOR_CHECK", "1");

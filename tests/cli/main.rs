@@ -9,6 +9,9 @@ mod eval;
 mod generate;
 mod harness;
 mod info;
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+#[path = "../common/libcuda.rs"]
+mod libcuda;
 mod logits;
 mod manual;
 mod models;

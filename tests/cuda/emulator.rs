@@ -3,25 +3,20 @@
 //! With HALFWARP_TEST_DEVICE=real the tests run on the device that the machine has instead: options are without effect, nothing
 //! is found, and what needs the emulator says that it was skipped.
 
+#[path = "../common/libcuda.rs"]
+mod libcuda;
+
 use libloading::Library;
 use std::{
     ffi::CString,
-    path::PathBuf,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
-
-/// The shared library that cargo builds beside the test.
-fn path() -> PathBuf {
-    let exe = std::env::current_exe().expect("the test has a path");
-    let folders = exe.ancestors().skip(1).take(2);
-    let found = folders.map(|f| f.join("libcuda_emulator.so")).find(|p| p.exists());
-    found.unwrap_or_else(|| panic!("no libcuda_emulator.so beside {}", exe.display()))
-}
 
 fn library() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     // SAFETY: the library has no constructors.
-    LIBRARY.get_or_init(|| unsafe { Library::new(path()).expect("the emulator's library loads") })
+    LIBRARY
+        .get_or_init(|| unsafe { Library::new(libcuda::emulator()).expect("the emulator's library loads") })
 }
 
 /// Whether the tests run on a real device.

@@ -14,6 +14,9 @@ mod disconnects;
 mod faults;
 mod http;
 mod info;
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+#[path = "../common/libcuda.rs"]
+mod libcuda;
 mod parameters;
 mod program;
 mod rig;

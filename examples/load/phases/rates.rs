@@ -24,9 +24,7 @@ pub fn capacity(bench: &Bench, server: &Server) -> f64 {
 pub fn realistic(bench: &mut Bench) -> Result<()> {
     let server = bench.realistic.start()?;
     let capacity = capacity(bench, &server);
-    let prompts =
-        format!("{} prompts in turn: from the second time on, cached in whole pages", bench.long.len());
-    bench.report.note("what is asked", prompts);
+    bench.report.note("what is asked", format!("{} prompts in turn", bench.long.len()));
     bench.report.note("capacity, requests a second", format!("{capacity:.1}"));
     for share in [0.5, 0.8] {
         let ledger = open_loop(server.addr, share * capacity, bench.size.realistic, &bench.long);
