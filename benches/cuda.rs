@@ -32,7 +32,7 @@ const BURST: usize = 50;
 fn gpt2() -> Config {
     let json = br#"{"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 12, "n_head": 12,
         "n_embd": 768, "n_positions": 1024, "vocab_size": 50257, "layer_norm_epsilon": 1e-5}"#;
-    Config::from_json(json).expect("the config is valid")
+    halfwarp::family::parse_config(json).expect("the config is valid")
 }
 
 /// The emulator, where there is no GPU.
@@ -124,7 +124,7 @@ fn model(c: &mut Criterion) {
     let weights = Arc::new(Weights::random(gpt2(), 1));
     let mut backend = CudaBackend::open(0, &weights, 8 * 1024, &mut |_, _| Ok(())).expect("a device");
     verify(&weights, &mut backend);
-    let n_bytes = weights.matrices().map(|m| m.n_bytes()).sum::<usize>() - weights.wpe.n_bytes();
+    let n_bytes = weights.matrices().map(|m| m.n_bytes()).sum::<usize>() - weights.position_embd.n_bytes();
     let mut group = c.benchmark_group("cuda model");
     group.sample_size(20).throughput(Throughput::Bytes(n_bytes as u64));
     for n_sequences in [1, 2, 4, 8] {

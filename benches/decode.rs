@@ -13,7 +13,7 @@ fn decode(c: &mut Criterion) {
     let n_threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     println!("{n_threads} threads read {:.1} GB/s", read_bandwidth(n_threads, 5).expect("memory") / 1e9);
     let (weights, mut backend) = common::verified_backend();
-    let n_bytes = weights.matrices().map(|m| m.n_bytes()).sum::<usize>() - weights.wpe.n_bytes();
+    let n_bytes = weights.matrices().map(|m| m.n_bytes()).sum::<usize>() - weights.position_embd.n_bytes();
     let mut group = c.benchmark_group("decode");
     group.sample_size(20).throughput(Throughput::Bytes(n_bytes as u64));
     for n_sequences in [1, 2, 4, 8, 16] {

@@ -4,13 +4,15 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use halfwarp::{
-    Config, Weights,
-    backend::cpu::{
-        attention::{Span, padded},
-        linear::Then,
+    Weights,
+    backend::{
+        cpu::{
+            attention::{Span, padded},
+            linear::Then,
+            ops::{AttentionShape, Ops, Pages},
+            simd::Isa,
+        },
         naive,
-        ops::{AttentionShape, Ops, Pages},
-        simd::Isa,
     },
     cache::PAGE_LEN,
     config::Activation,
@@ -24,7 +26,7 @@ fn weights(n_layer: usize) -> Weights {
         r#"{{"model_type": "gpt2", "vocab_size": 4096, "n_positions": 1024, "n_embd": {WIDTH}, "n_head": 12,
             "n_layer": {n_layer}, "layer_norm_epsilon": 1e-5}}"#
     );
-    Weights::random(Config::from_json(json.as_bytes()).expect("the config is valid"), 1)
+    Weights::random(halfwarp::family::parse_config(json.as_bytes()).expect("the config is valid"), 1)
 }
 
 fn input(len: usize) -> Vec<f32> {
@@ -45,18 +47,18 @@ fn linear(c: &mut Criterion) {
     let weights = weights(36);
     let mut ops = Ops::new(Isa::best(), 1);
     let mut group = c.benchmark_group("linear_decode");
-    let n_bytes: usize = weights.h.iter().map(|h| h.mlp.c_fc.weight.n_bytes() * 2).sum();
+    let n_bytes: usize = weights.layers.iter().map(|h| h.up.parts[0].n_bytes() * 2).sum();
     group.sample_size(20).throughput(Throughput::Bytes(n_bytes as u64));
     for n_tokens in [1, 4, 12] {
         let (x, mut y, mut z) =
             (input(n_tokens * WIDTH), vec![0.0; n_tokens * 4 * WIDTH], vec![0.0; n_tokens * WIDTH]);
-        ops.linear(&mut y, &x, &weights.h[0].mlp.c_fc, Then::Store);
-        verify(&y, &naive::linear(&wide(&x), &weights.h[0].mlp.c_fc));
+        ops.linear(&mut y, &x, &weights.layers[0].up, Then::Store);
+        verify(&y, &naive::linear(&wide(&x), &weights.layers[0].up));
         group.bench_function(BenchmarkId::new("tokens", n_tokens), |b| {
             b.iter(|| {
-                for layer in &weights.h {
-                    ops.linear(&mut y, &x, &layer.mlp.c_fc, Then::Store);
-                    ops.linear(&mut z, &y, &layer.mlp.c_proj, Then::Store);
+                for layer in &weights.layers {
+                    ops.linear(&mut y, &x, &layer.up, Then::Store);
+                    ops.linear(&mut z, &y, &layer.down, Then::Store);
                 }
             })
         });
@@ -69,7 +71,7 @@ fn linear(c: &mut Criterion) {
         let gelu = Then::Activate(Activation::GeluTanh);
         group.throughput(Throughput::Elements((n_tokens * WIDTH * 4 * WIDTH * 2) as u64));
         group.bench_function(BenchmarkId::new("tokens", n_tokens), |b| {
-            b.iter(|| ops.linear(&mut y, &x, &weights.h[0].mlp.c_fc, gelu))
+            b.iter(|| ops.linear(&mut y, &x, &weights.layers[0].up, gelu))
         });
     }
     group.finish();
@@ -77,8 +79,8 @@ fn linear(c: &mut Criterion) {
 
 fn attention(c: &mut Criterion) {
     let config = weights(1).config;
-    let head_dim = config.head_dim();
-    let shape = AttentionShape { width: WIDTH, head_dim, scale: config.attn_scale(0), n_ctx: 1024 };
+    let head_dim = config.attn.head_dim;
+    let shape = AttentionShape { width: WIDTH, head_dim, scale: config.attn.scale[0], n_ctx: 1024 };
     let mut ops = Ops::new(Isa::best(), 1);
     let pages: Vec<u32> = (0..32).collect();
     let mut keys = vec![0.0; 32 * WIDTH * PAGE_LEN];
@@ -110,20 +112,20 @@ fn rows(c: &mut Criterion) {
     let weights = weights(1);
     let mut ops = Ops::new(Isa::best(), 1);
     let (x, mut y) = (input(512 * WIDTH), vec![0.0; 512 * WIDTH]);
-    ops.layernorm(&mut y, &x, &weights.ln_f, 1e-5);
-    verify(&y, &naive::layernorm(&wide(&x), &weights.ln_f, 1e-5));
+    ops.layernorm(&mut y, &x, &weights.out_norm, 1e-5);
+    verify(&y, &naive::layernorm(&wide(&x), &weights.out_norm, 1e-5));
     let mut group = c.benchmark_group("rows");
     group.throughput(Throughput::Bytes((2 * 4 * x.len()) as u64));
     group.bench_function("layernorm of 512 tokens", |b| {
-        b.iter(|| ops.layernorm(&mut y, &x, &weights.ln_f, 1e-5))
+        b.iter(|| ops.layernorm(&mut y, &x, &weights.out_norm, 1e-5))
     });
     for n_rows in [1, 64] {
         let (x, mut y) = (&x[..n_rows * WIDTH], vec![0.0; n_rows * 4096]);
-        ops.logits(&mut y, x, &weights.wte);
-        verify(&y[..4096], &naive::logits(&wide(&x[..WIDTH]), &weights.wte));
+        ops.logits(&mut y, x, &weights.token_embd);
+        verify(&y[..4096], &naive::logits(&wide(&x[..WIDTH]), &weights.token_embd));
         group.throughput(Throughput::Elements((n_rows * 4096 * WIDTH * 2) as u64));
         group.bench_function(BenchmarkId::new("logits of 4096 tokens, rows", n_rows), |b| {
-            b.iter(|| ops.logits(&mut y, x, &weights.wte))
+            b.iter(|| ops.logits(&mut y, x, &weights.token_embd))
         });
     }
     group.finish();

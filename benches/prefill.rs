@@ -10,8 +10,8 @@ use halfwarp::{
 
 fn prefill(c: &mut Criterion) {
     let (weights, mut backend) = common::verified_backend();
-    let n_weights: usize =
-        weights.h.iter().map(|h| h.attn.c_attn.weight.rows() * h.attn.c_attn.weight.cols() * 4).sum();
+    let of_layers = weights.tensors().filter(|(slot, _)| slot.layer.is_some() && slot.n_in.is_some());
+    let n_weights: usize = of_layers.map(|(slot, _)| slot.len()).sum();
     println!("a token takes {:.3} GFLOP in the layers' matrices", 2.0 * n_weights as f64 / 1e9);
     let mut cache = backend.new_cache(1024).expect("a cache");
     let mut group = c.benchmark_group("prefill");

@@ -8,11 +8,10 @@ mod write;
 
 use crate::{
     Result, Source,
-    config::{Activation, Config, ConfigFile},
-    source::LoadOptions,
-    weights::checkpoint::EXTRA_FILES,
+    family::Description,
+    weights::{LoadOptions, checkpoint::EXTRA_FILES},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::{
     fs, io,
     ops::ControlFlow,
@@ -73,7 +72,7 @@ pub fn convert_with(
     let replaces = check_destination(destination, options)?;
     let folder = Partial::create(destination)?;
     let report = write::weights(&checkpoint, &folder.0.join("model.safetensors"), each)?;
-    write_file(&folder.0.join("config.json"), pretty(config_json(&checkpoint.config)).as_bytes())?;
+    write_file(&folder.0.join("config.json"), pretty(config_json(&checkpoint.description)).as_bytes())?;
     for &name in EXTRA_FILES {
         copy_extra(source, name, &folder.0)?;
     }
@@ -164,7 +163,7 @@ fn copy_extra(source: &Source, name: &str, folder: &Path) -> Result<(), ConvertE
     let Some(from) = source.folder().map(|folder| folder.join(name)) else {
         #[cfg(feature = "bundled")]
         if name == "tokenizer.json" {
-            return write_file(&to, crate::source::bundled::TOKENIZER);
+            return write_file(&to, crate::weights::bundled::TOKENIZER);
         }
         return Ok(());
     };
@@ -175,17 +174,13 @@ fn copy_extra(source: &Source, name: &str, folder: &Path) -> Result<(), ConvertE
     }
 }
 
-/// The source's config.json, with the weights' new type and every field that the model depends on spelled out in
-/// Hugging Face's words.
-fn config_json(file: &ConfigFile) -> Value {
-    let mut json = file.json.clone();
-    for key in ["torch_dtype", "block_size", "bias", "dropout"] {
-        json.remove(key);
-    }
-    let config = &file.config;
-    for (key, value) in fields(config) {
-        json.insert(key, value);
-    }
+/// The source's config.json, with the weights' new type and every field that the model depends on spelled out.
+fn config_json(description: &Description) -> Value {
+    let config = &description.config;
+    let mut json = description.json.clone();
+    json.remove("torch_dtype");
+    (description.family.write)(config, &mut json);
+    json.insert("dtype".into(), json!("float16"));
     for (key, ids) in
         [("bos_token_id", config.bos_token_id.as_slice()), ("eos_token_id", &config.eos_token_ids)]
     {
@@ -196,38 +191,7 @@ fn config_json(file: &ConfigFile) -> Value {
         };
         json.entry(key).or_insert(ids);
     }
-    json.entry("architectures").or_insert(json!(["GPT2LMHeadModel"]));
     Value::Object(json)
-}
-
-fn fields(config: &Config) -> Map<String, Value> {
-    let activation = match config.activation {
-        Activation::GeluTanh => "gelu_new",
-        Activation::GeluErf => "gelu",
-        Activation::Relu => "relu",
-    };
-    // By its shortest decimal form: 1e-5 stays 1e-5, where widening to f64 would give 9.99999974737875e-6.
-    let epsilon: f64 =
-        config.layer_norm_epsilon.to_string().parse().unwrap_or(config.layer_norm_epsilon.into());
-    let fields = json!({
-        "model_type": "gpt2",
-        "dtype": "float16",
-        "vocab_size": config.n_vocab,
-        "n_positions": config.n_ctx,
-        "n_embd": config.n_embd,
-        "n_head": config.n_head,
-        "n_layer": config.n_layer,
-        "n_inner": config.n_inner,
-        "activation_function": activation,
-        "layer_norm_epsilon": epsilon,
-        "scale_attn_weights": config.scale_attn_weights,
-        "scale_attn_by_inverse_layer_idx": config.scale_attn_by_inverse_layer_idx,
-        "tie_word_embeddings": config.tie_word_embeddings,
-    });
-    match fields {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
 }
 
 fn pretty(json: Value) -> String {

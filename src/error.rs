@@ -2,8 +2,8 @@
 //! error enum of its own, wrapped here.
 
 use crate::{
-    config::ConfigError, convert::ConvertError, sampler::SamplingError, source::SourceError,
-    tokenizer::TokenizerError, weights::WeightsError,
+    config::ContextError, convert::ConvertError, family::ConfigError, sampler::SamplingError,
+    source::SourceError, tokenizer::TokenizerError, weights::WeightsError,
 };
 
 /// Shorthand for results with [`Error`].
@@ -23,6 +23,9 @@ pub enum Error {
     /// config.json is malformed or describes a model that is not supported.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A context that the model cannot have.
+    #[error(transparent)]
+    Context(#[from] ContextError),
     /// A weights file is malformed or does not fit config.json.
     #[error(transparent)]
     Weights(#[from] WeightsError),

@@ -53,6 +53,8 @@ pub mod convert;
 pub mod engine;
 pub mod error;
 pub mod eval;
+pub mod family;
+pub mod format;
 mod memory;
 pub mod sampler;
 pub mod scheduler;

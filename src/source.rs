@@ -4,16 +4,17 @@
 //! Called by [`Engine::open`](crate::Engine::open) and by the program's commands that read a model without running it.
 //! Tested in `tests/sources.rs`.
 
-#[cfg(feature = "bundled")]
-pub(crate) mod bundled;
 pub mod cache;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod info;
 
-pub use info::{DtypeTotal, Info};
+pub use info::Info;
 
-use crate::{Result, Tokenizer, Weights, weights::checkpoint::Checkpoint};
+use crate::{
+    Result, Tokenizer, Weights,
+    weights::{LoadOptions, checkpoint::Checkpoint},
+};
 use cache::{HubCache, ModelId};
 use std::path::{Path, PathBuf};
 
@@ -38,16 +39,6 @@ pub struct Progress<'a> {
     pub n_done: u64,
     /// Bytes of the file.
     pub n_bytes: u64,
-}
-
-/// How weights are read.
-#[derive(Clone, Debug, Default)]
-pub struct LoadOptions {
-    /// Reads the files into memory instead of mapping them, in huge pages where the system has them: costs their size in
-    /// memory and the time to copy it, makes decode on a CPU faster, and survives their truncation.
-    pub read: bool,
-    /// Accepts NaN and infinite weights, and skips the search for them.
-    pub allow_nonfinite: bool,
 }
 
 impl Source {
@@ -107,8 +98,8 @@ impl Source {
     pub fn checkpoint(&self, options: &LoadOptions) -> Result<Checkpoint> {
         match self {
             #[cfg(feature = "bundled")]
-            Self::Bundled => Checkpoint::bundled(),
-            Self::Folder(path) | Self::File(path) => Checkpoint::open(path, options),
+            Self::Bundled => Ok(Checkpoint::bundled()?),
+            Self::Folder(path) | Self::File(path) => Ok(Checkpoint::open(path, options)?),
         }
     }
 
@@ -117,7 +108,7 @@ impl Source {
         match self {
             #[cfg(feature = "bundled")]
             Self::Bundled => Ok(Weights::bundled()),
-            Self::Folder(path) | Self::File(path) => Weights::open_with(path, options),
+            Self::Folder(path) | Self::File(path) => Ok(Weights::open_with(path, options)?),
         }
     }
 

@@ -6,7 +6,7 @@
 mod emulator;
 
 use halfwarp::{
-    Config, Weights,
+    Weights,
     backend::{Backend, cpu::CpuBackend},
     batch::{Batch, Phase, Rows},
     sampler::{Draw, SamplingParams},
@@ -59,7 +59,7 @@ static ALLOCATOR: Counting = Counting;
 fn decoding_allocates_nothing() {
     let json = br#"{"model_type": "gpt2", "vocab_size": 517, "n_positions": 1024, "n_embd": 96, "n_head": 12,
         "n_layer": 2, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5}"#;
-    let weights = Arc::new(Weights::random(Config::from_json(json).unwrap(), 1));
+    let weights = Arc::new(Weights::random(halfwarp::family::parse_config(json).unwrap(), 1));
     for n_sequences in [1, 5] {
         assert_allocates_nothing(&mut CpuBackend::new(weights.clone(), Some(3)), n_sequences);
     }

@@ -7,9 +7,9 @@ use checkpoint::{Dtype, Model, N_EMBD, N_VOCAB};
 use half::f16;
 use halfwarp::{
     Source, Weights,
-    backend::cpu::naive,
+    backend::naive,
     convert::{ConvertOptions, Report, convert, convert_with},
-    weights::Elements,
+    weights::{Elements, Filled},
 };
 use serde_json::json;
 use std::{fs, ops::ControlFlow, path::Path};
@@ -26,17 +26,15 @@ fn overwrite(from: &Path, to: &Path) -> Result<Report, String> {
 /// The widened values of every matrix and vector.
 fn values(weights: &Weights) -> Vec<f32> {
     let mut all = Vec::new();
-    for matrix in weights.matrices() {
-        all.extend((0..matrix.rows() * matrix.cols()).map(|i| matrix.elements().get(i)));
-    }
-    for layer in &weights.h {
-        let (attn, mlp) = (&layer.attn, &layer.mlp);
-        for bias in [&attn.c_attn, &attn.c_proj, &mlp.c_fc, &mlp.c_proj].map(|linear| &linear.bias) {
-            all.extend(bias);
+    for (_, filled) in weights.tensors() {
+        match filled {
+            Filled::Vector(vector) => all.extend(vector),
+            Filled::Matrix(matrix) => {
+                for o in 0..matrix.n_out() {
+                    all.extend((0..matrix.n_in()).map(|i| matrix.get(o, i)));
+                }
+            }
         }
-    }
-    for norm in weights.h.iter().flat_map(|l| [&l.ln_1, &l.ln_2]).chain([&weights.ln_f]) {
-        all.extend(norm.weight.iter().chain(&norm.bias));
     }
     all
 }
@@ -173,7 +171,7 @@ fn an_untied_head_keeps_its_name() {
     model.push("lm_head.weight", &[N_VOCAB, N_EMBD], vec![0.75; N_VOCAB * N_EMBD]);
     model.write(&from);
     run(&from, &to).unwrap();
-    assert_eq!(Weights::open(&to).unwrap().lm_head.unwrap().elements().get(9), 0.75);
+    assert_eq!(Weights::open(&to).unwrap().head.unwrap().elements().get(9), 0.75);
     let bytes = fs::read(to.join("model.safetensors")).unwrap();
     assert!(safetensors::SafeTensors::deserialize(&bytes).unwrap().tensor("lm_head.weight").is_ok());
 }
@@ -184,11 +182,11 @@ fn values_beyond_fp16_are_refused_by_name_and_leave_nothing() {
     let (from, to) = (out.path().join("from"), out.path().join("to"));
     for (dtype, value) in [(Dtype::F32, 65520.0f32), (Dtype::F32, -1e9), (Dtype::BF16, 3e38)] {
         let mut model = Model::new(dtype);
-        model.tensor("h.1.mlp.c_fc.weight").values[67] = value;
+        model.tensor("h.1.up.weight").values[67] = value;
         model.write(&from);
         let text = run(&from, &to).unwrap_err();
         assert!(
-            text.contains("tensor h.1.mlp.c_fc.weight has ") && text.contains("at [2, 3], beyond fp16"),
+            text.contains("tensor h.1.up.weight has ") && text.contains("at [2, 3], beyond fp16"),
             "{text}"
         );
         assert_eq!(names(out.path()), ["from"]);
@@ -198,7 +196,7 @@ fn values_beyond_fp16_are_refused_by_name_and_leave_nothing() {
     model.tensor("wte.weight").values[1] = 1e-9;
     model.write(&from);
     let report = run(&from, &to).unwrap();
-    assert_eq!(Weights::open(&to).unwrap().wte.elements().get(0), 65504.0);
+    assert_eq!(Weights::open(&to).unwrap().token_embd.elements().get(0), 65504.0);
     assert_eq!((report.n_rounded, report.n_to_zero), (2, 1));
 }
 
@@ -227,7 +225,7 @@ fn a_destination_that_exists_is_kept_unless_asked() {
     assert!(text.contains("to exists"), "{text}");
     assert_eq!(fs::read(to.join("model.safetensors")).unwrap(), before);
     overwrite(&from, &to).unwrap();
-    assert_eq!(Weights::open(&to).unwrap().wte.elements().get(0), 0.5);
+    assert_eq!(Weights::open(&to).unwrap().token_embd.elements().get(0), 0.5);
     assert_eq!(names(out.path()), ["from", "to"]);
 }
 
@@ -255,7 +253,7 @@ fn a_model_may_be_converted_onto_itself() {
     let before = values(&Weights::open(&folder).unwrap());
     overwrite(&folder, &folder).unwrap();
     let after = Weights::open(&folder).unwrap();
-    assert!(matches!(after.wte.elements(), Elements::F16(_)));
+    assert!(matches!(after.token_embd.elements(), Elements::F16(_)));
     assert_eq!(values(&after), before);
 }
 

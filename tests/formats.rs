@@ -5,10 +5,10 @@ mod checkpoint;
 
 use checkpoint::{Dtype, Model, N_EMBD, N_VOCAB};
 use halfwarp::{
-    Config, Weights,
-    backend::cpu::naive,
-    source::{LoadOptions, Source},
-    weights::{Elements, LayerNorm, Matrix},
+    Weights,
+    backend::naive,
+    source::Source,
+    weights::{Filled, LoadOptions, StoredType},
 };
 use serde_json::json;
 use std::{fs, path::Path};
@@ -17,21 +17,15 @@ use tempfile::TempDir;
 /// The bits of everything in `weights`, widened to fp32.
 fn bits(weights: &Weights) -> Vec<u32> {
     let mut bits = Vec::new();
-    let mut matrix = |m: &Matrix| {
-        bits.extend([m.rows() as u32, m.cols() as u32]);
-        bits.extend((0..m.rows() * m.cols()).map(|i| m.elements().get(i).to_bits()));
-    };
-    weights.matrices().for_each(&mut matrix);
-    let mut vector = |v: &[f32]| bits.extend(v.iter().map(|v| v.to_bits()));
-    let mut norm = |n: &LayerNorm| [&n.weight, &n.bias].map(|v| vector(v));
-    for layer in &weights.h {
-        norm(&layer.ln_1);
-        norm(&layer.ln_2);
-    }
-    norm(&weights.ln_f);
-    for layer in &weights.h {
-        for linear in [&layer.attn.c_attn, &layer.attn.c_proj, &layer.mlp.c_fc, &layer.mlp.c_proj] {
-            vector(&linear.bias);
+    for (_, filled) in weights.tensors() {
+        match filled {
+            Filled::Vector(vector) => bits.extend(vector.iter().map(|v| v.to_bits())),
+            Filled::Matrix(matrix) => {
+                bits.extend([matrix.n_out() as u32, matrix.n_in() as u32]);
+                for o in 0..matrix.n_out() {
+                    bits.extend((0..matrix.n_in()).map(|i| matrix.get(o, i).to_bits()));
+                }
+            }
         }
     }
     bits
@@ -96,12 +90,7 @@ fn mask_buffers_and_unknown_tensors_are_ignored() {
 #[test]
 fn linear_layout_is_transposed() {
     let mut model = Model::new(Dtype::F16);
-    for tensor in model.tensors.iter_mut().filter(|t| t.name.contains(".c_") && t.name.ends_with("weight")) {
-        let (rows, cols) = (tensor.shape[0], tensor.shape[1]);
-        let old = tensor.values.clone();
-        tensor.values = (0..old.len()).map(|i| old[i % rows * cols + i / rows]).collect();
-        tensor.shape = vec![cols, rows];
-    }
+    model.transpose_linears();
     assert_same("nn.Linear, fp16", &model);
     model.tensors.iter_mut().for_each(|t| t.dtype = Dtype::F32);
     assert_same("nn.Linear, fp32", &model);
@@ -171,17 +160,29 @@ fn reading_into_memory_is_the_same_as_mapping() {
 }
 
 #[test]
-fn fp16_and_fp32_matrices_keep_their_type_and_bf16_is_widened() {
-    for (dtype, half, notice) in
-        [(Dtype::F16, true, false), (Dtype::F32, false, true), (Dtype::BF16, false, true)]
-    {
-        let folder = TempDir::new().unwrap();
-        Model::new(dtype).write(folder.path());
-        let weights = open(folder.path());
-        for matrix in weights.matrices() {
-            assert_eq!(matches!(matrix.elements(), Elements::F16(_)), half, "{dtype:?}");
+fn matrices_keep_their_type_and_stay_in_the_map() {
+    for (dtype, stored, notice) in [
+        (Dtype::F16, StoredType::F16, false),
+        (Dtype::F32, StoredType::F32, true),
+        (Dtype::BF16, StoredType::Bf16, false),
+    ] {
+        for transposed in [false, true] {
+            let mut model = Model::new(dtype);
+            if transposed {
+                model.transpose_linears();
+            }
+            let folder = TempDir::new().unwrap();
+            model.write(folder.path());
+            let weights = open(folder.path());
+            for matrix in weights.matrices() {
+                assert_eq!(
+                    (matrix.stored_type(), matrix.is_in_place()),
+                    (stored, true),
+                    "{dtype:?}, {transposed}"
+                );
+            }
+            assert_eq!(weights.notice().is_some_and(|n| n.contains("halfwarp convert")), notice, "{dtype:?}");
         }
-        assert_eq!(weights.notice().is_some_and(|n| n.contains("halfwarp convert")), notice, "{dtype:?}");
     }
 }
 
@@ -233,5 +234,8 @@ fn the_bundled_model_and_the_goldens_are_well_made() {
     assert_eq!(info.kv_bytes_per_token, 2 * 6 * 256 * 4);
     let (folder, bundled) = (open(Path::new("models/tales")), Weights::bundled());
     assert!(bits(&folder) == bits(&bundled), "the bundled model is models/tales");
-    assert_eq!(Config::from_json(&fs::read("models/tales/config.json").unwrap()).unwrap(), bundled.config);
+    assert_eq!(
+        halfwarp::family::parse_config(&fs::read("models/tales/config.json").unwrap()).unwrap(),
+        bundled.config
+    );
 }

@@ -1,18 +1,21 @@
 //! Each operation of the CPU backend against its plain twin in float64, over shapes chosen to hurt, with every
 //! instruction set of this machine, on one thread and on three.
 
-use half::f16;
+use half::{bf16, f16};
 use halfwarp::{
-    backend::cpu::{
-        attention::{self, Span},
-        linear::Then,
+    backend::{
+        cpu::{
+            attention::{self, Span},
+            linear::Then,
+            ops::{AttentionShape, Ops, Pages},
+            simd::Isa,
+        },
         naive,
-        ops::{AttentionShape, Ops, Pages},
-        simd::Isa,
     },
     cache::PAGE_LEN,
     config::Activation,
-    weights::{LayerNorm, Linear, Matrix},
+    family::Layout,
+    weights::{Linear, Matrix, Norm, StoredType},
 };
 
 /// Every instruction set, on one thread and on three.
@@ -33,16 +36,27 @@ impl Random {
         (0..len).map(|_| self.next()).collect()
     }
 
-    /// fp16 or fp32.
-    fn matrix(&mut self, rows: usize, cols: usize, half: bool) -> Matrix {
-        match half {
-            true => {
-                Matrix::from_f16(rows, cols, (0..rows * cols).map(|_| f16::from_f32(self.next())).collect())
-            }
-            false => Matrix::from_f32(rows, cols, self.vector(rows * cols)),
+    fn matrix(&mut self, stored: StoredType, layout: Layout, n_out: usize, n_in: usize) -> Matrix {
+        let values = self.vector(n_out * n_in).into_iter();
+        match stored {
+            StoredType::F32 => Matrix::from_f32(layout, n_out, n_in, values.collect()),
+            StoredType::F16 => Matrix::from_f16(layout, n_out, n_in, values.map(f16::from_f32).collect()),
+            StoredType::Bf16 => Matrix::from_bf16(layout, n_out, n_in, values.map(bf16::from_f32).collect()),
         }
     }
+
+    /// Embeddings, or the matrix of the logits.
+    fn table(&mut self, stored: StoredType, n_rows: usize, n_cols: usize) -> Matrix {
+        self.matrix(stored, Layout::OutIn, n_rows, n_cols)
+    }
+
+    fn linear(&mut self, stored: StoredType, layout: Layout, n_in: usize, n_out: usize) -> Linear {
+        let parts = vec![self.matrix(stored, layout, n_out, n_in)];
+        Linear { parts, bias: Some(self.vector(n_out)) }
+    }
 }
+
+const STORED: [StoredType; 3] = [StoredType::F16, StoredType::Bf16, StoredType::F32];
 
 fn wide(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&v| v as f64).collect()
@@ -74,16 +88,18 @@ fn linear_matches_its_twin() {
     let shapes = [(8, 24), (64, 192), (120, 37), (768, 80), (1600, 33), (3072, 48), (17, 768)];
     let mut random = Random(1);
     for (n_in, n_out) in shapes {
-        for half in [true, false] {
-            let linear = Linear { weight: random.matrix(n_in, n_out, half), bias: random.vector(n_out) };
+        for (stored, layout) in STORED.into_iter().flat_map(|s| [(s, Layout::InOut), (s, Layout::OutIn)]) {
+            let linear = random.linear(stored, layout, n_in, n_out);
             for n_tokens in [1, 2, 3, 7, 11, 12, 13, 31, 33] {
                 let x = random.vector(n_tokens * n_in);
                 let exact = naive::linear(&wide(&x), &linear);
                 let before = random.vector(n_tokens * n_out);
                 let added: Vec<f64> = exact.iter().zip(&before).map(|(a, &b)| a + b as f64).collect();
                 for mut ops in all_ops() {
-                    let what =
-                        format!("{}, [{n_tokens}, {n_in}] x [{n_in}, {n_out}], fp16: {half}", ops.isa());
+                    let what = format!(
+                        "{}, [{n_tokens}, {n_in}] x [{n_in}, {n_out}], {stored:?} {layout:?}",
+                        ops.isa()
+                    );
                     let mut y = vec![f32::NAN; n_tokens * n_out];
                     ops.linear(&mut y, &x, &linear, Then::Store);
                     assert_close(&y, &exact, sum_tolerance(n_in), &what);
@@ -99,7 +115,7 @@ fn linear_matches_its_twin() {
 #[test]
 fn linear_applies_every_activation() {
     let mut random = Random(2);
-    let linear = Linear { weight: random.matrix(64, 50, true), bias: random.vector(50) };
+    let linear = random.linear(StoredType::F16, Layout::InOut, 64, 50);
     for kind in [Activation::GeluTanh, Activation::GeluErf, Activation::Relu] {
         for n_tokens in [1, 5, 14] {
             let x = random.vector(n_tokens * 64);
@@ -119,8 +135,9 @@ fn linear_applies_every_activation() {
 #[test]
 fn a_row_of_a_linear_has_the_same_bits_in_any_batch() {
     let mut random = Random(3);
-    for (n_in, n_out) in [(120, 360), (768, 100), (37, 17)] {
-        let linear = Linear { weight: random.matrix(n_in, n_out, true), bias: random.vector(n_out) };
+    let shapes = [(120, 360), (768, 100), (37, 17)];
+    for ((n_in, n_out), layout) in shapes.into_iter().flat_map(|s| [(s, Layout::InOut), (s, Layout::OutIn)]) {
+        let linear = random.linear(StoredType::F16, layout, n_in, n_out);
         let x = random.vector(40 * n_in);
         for isa in Isa::available() {
             let mut one = Vec::new();
@@ -133,7 +150,55 @@ fn a_row_of_a_linear_has_the_same_bits_in_any_batch() {
                 let mut y = vec![0.0; n_tokens * n_out];
                 Ops::new(isa, 3).linear(&mut y, &x[..n_tokens * n_in], &linear, Then::Store);
                 let same = y.iter().zip(&one).all(|(a, b)| a.to_bits() == b.to_bits());
-                assert!(same, "{isa}: {n_tokens} tokens, [{n_in}, {n_out}]");
+                assert!(same, "{isa}: {n_tokens} tokens, [{n_in}, {n_out}] {layout:?}");
+            }
+        }
+    }
+}
+
+/// `matrix` in another layout, and in parts of `n_out` outputs each.
+fn relaid(matrix: &Matrix, layout: Layout, n_out: usize) -> Vec<Matrix> {
+    let outputs: Vec<usize> = (0..matrix.n_out()).collect();
+    let part = |outputs: &[usize]| {
+        let mut values = vec![0.0; outputs.len() * matrix.n_in()];
+        for (o, &output) in outputs.iter().enumerate() {
+            for i in 0..matrix.n_in() {
+                let at = match layout {
+                    Layout::InOut => i * outputs.len() + o,
+                    Layout::OutIn => o * matrix.n_in() + i,
+                };
+                values[at] = matrix.get(output, i);
+            }
+        }
+        Matrix::from_f32(layout, outputs.len(), matrix.n_in(), values)
+    };
+    outputs.chunks(n_out).map(part).collect()
+}
+
+#[test]
+fn a_linear_has_the_same_bits_in_every_layout_and_in_parts() {
+    let mut random = Random(9);
+    for (n_in, n_out) in [(120, 360), (768, 100), (37, 17), (300, 96)] {
+        let whole = random.linear(StoredType::F16, Layout::InOut, n_in, n_out);
+        for n_tokens in [1, 2, 12, 13, 40] {
+            let x = random.vector(n_tokens * n_in);
+            for mut ops in all_ops() {
+                let mut run = |linear: &Linear| {
+                    let mut y = vec![f32::NAN; n_tokens * n_out];
+                    ops.linear(&mut y, &x, linear, Then::Activate(Activation::GeluTanh));
+                    y.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
+                };
+                let expected = run(&whole);
+                for layout in [Layout::InOut, Layout::OutIn] {
+                    for part in [n_out, n_out.div_ceil(2), n_out.div_ceil(3), 7] {
+                        let parts = relaid(&whole.parts[0], layout, part);
+                        let found = run(&Linear { parts, bias: whole.bias.clone() });
+                        assert!(
+                            found == expected,
+                            "[{n_in}, {n_out}], {n_tokens} tokens, {layout:?}, parts of {part}"
+                        );
+                    }
+                }
             }
         }
     }
@@ -143,7 +208,8 @@ fn a_row_of_a_linear_has_the_same_bits_in_any_batch() {
 fn logits_match_their_twin() {
     let mut random = Random(4);
     for (width, n_vocab) in [(8, 5), (64, 257), (120, 1013), (768, 321), (64, 50257)] {
-        let weight = random.matrix(n_vocab, width, width != 120);
+        let stored = if width == 120 { StoredType::F32 } else { StoredType::F16 };
+        let weight = random.table(stored, n_vocab, width);
         for n_rows in [1, 2, 3, 4, 5, 6, 7, 8, 13, 18] {
             if n_vocab > 10_000 && n_rows > 2 {
                 continue;
@@ -167,7 +233,7 @@ fn logits_match_their_twin() {
 #[test]
 fn a_row_of_logits_has_the_same_bits_in_any_batch() {
     let mut random = Random(5);
-    let weight = random.matrix(1013, 120, true);
+    let weight = random.table(StoredType::Bf16, 1013, 120);
     let x = random.vector(21 * 120);
     for isa in Isa::available() {
         let mut all = vec![0.0; 21 * 1013];
@@ -184,7 +250,8 @@ fn a_row_of_logits_has_the_same_bits_in_any_batch() {
 fn layernorm_matches_its_twin() {
     let mut random = Random(6);
     for width in [8, 64, 120, 768, 1600, 1601] {
-        let norm = LayerNorm { weight: random.vector(width), bias: random.vector(width) };
+        let bias = (width != 120).then(|| random.vector(width));
+        let norm = Norm { weight: random.vector(width), bias };
         for n_tokens in [1, 2, 13, 33] {
             // A mean of 100 with a spread of 0.6: the one-pass formula would keep three digits.
             let x: Vec<f32> = random.vector(n_tokens * width).iter().map(|v| v + 100.0).collect();
@@ -207,14 +274,15 @@ fn layernorm_matches_its_twin() {
 #[test]
 fn embed_adds_a_row_of_each_matrix() {
     let mut random = Random(7);
-    for (half_token, half_position) in [(true, true), (true, false), (false, true), (false, false)] {
-        let (wte, wpe) = (random.matrix(9, 37, half_token), random.matrix(5, 37, half_position));
+    for (of_tokens, of_positions) in STORED.into_iter().flat_map(|a| STORED.map(|b| (a, b))) {
+        let (tokens, positions) = (random.table(of_tokens, 9, 37), random.table(of_positions, 5, 37));
         for mut ops in all_ops() {
             let mut y = vec![f32::NAN; 3 * 37];
-            ops.embed(&mut y, &[8, 0, 3], &[4, 0, 1], &wte, &wpe);
+            ops.embed(&mut y, &[8, 0, 3], &tokens);
+            ops.add_positions(&mut y, &[4, 0, 1], &positions);
             for (y, (token, position)) in y.chunks(37).zip([(8, 4), (0, 0), (3, 1)]) {
                 for c in 0..37 {
-                    let sum = wte.elements().get(token * 37 + c) + wpe.elements().get(position * 37 + c);
+                    let sum = tokens.get(token, c) + positions.get(position, c);
                     assert_eq!(y[c].to_bits(), sum.to_bits(), "{}", ops.isa());
                 }
             }
@@ -252,7 +320,7 @@ fn attention_matches_its_twin_and_reads_no_row_past_the_query() {
             let qkv = random.vector(n_tokens * 3 * width);
             let config = shape_config(width, n_head);
             let exact = naive::attention(&wide(&qkv), &config, 0);
-            let shape = AttentionShape { width, head_dim, scale: config.attn_scale(0), n_ctx: 100 };
+            let shape = AttentionShape { width, head_dim, scale: config.attn.scale[0], n_ctx: 100 };
             for mut ops in all_ops() {
                 let y = attend(&mut ops, &qkv, shape, &[n_tokens]);
                 // Scores are off by a sum over d, so weights by as much in relation; values are below 1. The sum over
@@ -286,5 +354,5 @@ fn shape_config(n_embd: usize, n_head: usize) -> halfwarp::Config {
         r#"{{"model_type": "gpt2", "vocab_size": 10, "n_positions": 100, "n_embd": {n_embd}, "n_head": {n_head},
             "n_layer": 1, "layer_norm_epsilon": 1e-5}}"#
     );
-    halfwarp::Config::from_json(json.as_bytes()).unwrap()
+    halfwarp::family::parse_config(json.as_bytes()).unwrap()
 }

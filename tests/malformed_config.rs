@@ -1,6 +1,9 @@
 //! Every field of config.json that changes the result is honoured or refused by name, and no size in it is trusted.
 
-use halfwarp::{Config, config::Activation};
+use halfwarp::{
+    Config,
+    config::{Activation, Attn, Mlp, Norm, Positions},
+};
 use serde_json::{Value, json};
 
 fn gpt2() -> Value {
@@ -9,7 +12,7 @@ fn gpt2() -> Value {
 
 #[track_caller]
 fn parse(json: &Value) -> Config {
-    Config::from_json(json.to_string().as_bytes()).unwrap_or_else(|e| panic!("{e}"))
+    halfwarp::family::parse_config(json.to_string().as_bytes()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// The error of a config with `key` set to `value`.
@@ -22,7 +25,7 @@ fn refusal_with(key: &str, value: Value) -> String {
 
 #[track_caller]
 fn refusal(text: &[u8]) -> String {
-    Config::from_json(text).expect_err("it must be refused").to_string()
+    halfwarp::family::parse_config(text).expect_err("it must be refused").to_string()
 }
 
 fn with(key: &str, value: Value) -> Config {
@@ -103,7 +106,7 @@ fn every_cut_of_a_config_is_refused() {
     let text = std::fs::read("tests/goldens/tiny-fp32/config.json").unwrap();
     let end = text.iter().rposition(|&b| b == b'}').unwrap();
     for len in 0..=end {
-        assert!(Config::from_json(&text[..len]).is_err(), "cut to {len} bytes");
+        assert!(halfwarp::family::parse_config(&text[..len]).is_err(), "cut to {len} bytes");
     }
 }
 
@@ -116,13 +119,13 @@ fn activations_are_honoured_or_refused() {
         ("gelu", Activation::GeluErf),
         ("relu", Activation::Relu),
     ] {
-        assert_eq!(with("activation_function", json!(name)).activation, activation);
+        assert_eq!(with("activation_function", json!(name)).mlp.activation, activation);
     }
     for name in ["silu", "quick_gelu", "GELU", ""] {
         let text = refusal_with("activation_function", json!(name));
         assert!(text.contains("activation_function") && text.contains("expected gelu_new"), "{text}");
     }
-    assert_eq!(with("activation_function", json!(null)).activation, Activation::GeluTanh);
+    assert_eq!(with("activation_function", json!(null)).mlp.activation, Activation::GeluTanh);
 }
 
 #[test]
@@ -176,19 +179,21 @@ fn switches_must_be_true_or_false() {
             format!("config.json: {key} is \"false\", expected true or false")
         );
     }
-    assert!(!with("scale_attn_weights", json!(false)).scale_attn_weights);
-    assert!(with("scale_attn_by_inverse_layer_idx", json!(true)).scale_attn_by_inverse_layer_idx);
-    assert!(!with("tie_word_embeddings", json!(false)).tie_word_embeddings);
+    let plain = parse(&gpt2()).attn.scale;
+    let by_layer = with("scale_attn_by_inverse_layer_idx", json!(true)).attn.scale;
+    assert!(with("scale_attn_weights", json!(false)).attn.scale.iter().all(|&scale| scale == 1.0));
+    assert!(plain.iter().zip(by_layer).enumerate().all(|(i, (a, b))| a / (i + 1) as f32 == b));
+    assert!(!with("tie_word_embeddings", json!(false)).tied);
 }
 
 #[test]
 fn the_attention_scale_follows_both_switches() {
     let mut json = gpt2();
-    assert_eq!(parse(&json).attn_scale(3), 0.125);
+    assert_eq!(parse(&json).attn.scale[3], 0.125);
     json["scale_attn_by_inverse_layer_idx"] = json!(true);
-    assert_eq!(parse(&json).attn_scale(3), 0.125 / 4.0);
+    assert_eq!(parse(&json).attn.scale[3], 0.125 / 4.0);
     json["scale_attn_weights"] = json!(false);
-    assert_eq!(parse(&json).attn_scale(3), 1.0 / 4.0);
+    assert_eq!(parse(&json).attn.scale[3], 1.0 / 4.0);
 }
 
 #[test]
@@ -198,14 +203,13 @@ fn defaults_are_those_of_gpt2_where_model_type_says_gpt2() {
         n_vocab: 50257,
         n_ctx: 1024,
         n_embd: 768,
-        n_head: 12,
         n_layer: 12,
-        n_inner: 3072,
-        layer_norm_epsilon: 1e-5,
-        activation: Activation::GeluTanh,
-        scale_attn_weights: true,
-        scale_attn_by_inverse_layer_idx: false,
-        tie_word_embeddings: true,
+        attn: Attn { n_head: 12, head_dim: 64, scale: vec![0.125; 12] },
+        mlp: Mlp { n_inner: 3072, activation: Activation::GeluTanh },
+        norm: Norm { eps: 1e-5 },
+        positions: Positions::Learned,
+        has_bias: true,
+        tied: true,
         bos_token_id: Some(50256),
         eos_token_ids: vec![50256],
     };
@@ -222,7 +226,7 @@ fn defaults_are_those_of_gpt2_where_model_type_says_gpt2() {
 fn aliases_are_read_and_must_agree() {
     let config = parse(&json!({"model_type": "gpt2", "hidden_size": 64, "num_attention_heads": 4,
         "num_hidden_layers": 3, "max_position_embeddings": 128}));
-    assert_eq!((config.n_embd, config.n_head, config.n_layer, config.n_ctx), (64, 4, 3, 128));
+    assert_eq!((config.n_embd, config.attn.n_head, config.n_layer, config.n_ctx), (64, 4, 3, 128));
     assert_eq!(refusal_with("hidden_size", json!(64)), "config.json: n_embd is 768, but hidden_size is 64");
     // Old files have n_ctx, alone or beside n_positions, which then has the say.
     assert_eq!(parse(&json!({"model_type": "gpt2", "n_ctx": 512})).n_ctx, 512);
@@ -259,12 +263,12 @@ fn configs_of_the_family_are_read() {
         "n_inner": 3072, "n_layer": 10, "n_positions": 2048, "vocab_size": 50257, "layer_norm_epsilon": 1e-05,
         "scale_attn_weights": true, "scale_attn_by_inverse_layer_idx": false, "reorder_and_upcast_attn": false}),
     );
-    assert_eq!((cerebras.activation, cerebras.n_ctx), (Activation::GeluErf, 2048));
+    assert_eq!((cerebras.mlp.activation, cerebras.n_ctx), (Activation::GeluErf, 2048));
 
     let rinna = parse(&json!({"model_type": "gpt2", "activation_function": "gelu_fast", "bos_token_id": 2,
         "eos_token_id": 3, "n_ctx": 1024, "n_embd": 2048, "n_head": 16, "n_inner": 8192, "n_layer": 24,
         "n_positions": 1024, "scale_attn_by_inverse_layer_idx": false, "vocab_size": 44928}));
-    assert_eq!((rinna.activation, rinna.bos_token_id), (Activation::GeluTanh, Some(2)));
+    assert_eq!((rinna.mlp.activation, rinna.bos_token_id), (Activation::GeluTanh, Some(2)));
 
     // Chinese GPT-2: BERT's vocabulary, no id of its own that ends a text.
     let chinese =
@@ -279,8 +283,8 @@ fn a_nanogpt_config_means_what_nanogpt_computes() {
     let json = json!({"block_size": 256, "vocab_size": 65, "n_layer": 6, "n_head": 6, "n_embd": 384, "dropout": 0.2,
         "bias": false});
     let config = parse(&json);
-    assert_eq!(config.activation, Activation::GeluErf);
-    assert_eq!((config.n_ctx, config.n_inner), (256, 1536));
+    assert_eq!(config.mlp.activation, Activation::GeluErf);
+    assert_eq!((config.n_ctx, config.mlp.n_inner), (256, 1536));
     assert_eq!((config.bos_token_id, config.eos_token_ids.len()), (None, 0));
     let mut json = json;
     json["bias"] = json!("no");

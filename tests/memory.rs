@@ -27,7 +27,7 @@ fn anonymous() -> Option<usize> {
 
 /// Writes an fp16 checkpoint of the shape of `config`; its matrices repeat one block of small numbers.
 fn write_checkpoint(folder: &Path, config: &Config) {
-    let (c, f) = (config.n_embd, config.n_inner);
+    let (c, f) = (config.n_embd, config.mlp.n_inner);
     let mut shapes = vec![("wte.weight".to_string(), vec![config.n_vocab, c])];
     let mut add = |name: String, shape: &[usize]| shapes.push((name, shape.to_vec()));
     add("wpe.weight".into(), &[config.n_ctx, c]);
@@ -64,7 +64,7 @@ fn mapped_weights_are_not_copied() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let config = Config::from_json(GPT2.as_bytes()).unwrap();
+    let config = halfwarp::family::parse_config(GPT2.as_bytes()).unwrap();
     write_checkpoint(folder.path(), &config);
     let weights = Arc::new(Weights::open(folder.path()).unwrap());
     let mut backend = CpuBackend::new(weights, Some(2));
@@ -75,7 +75,7 @@ fn mapped_weights_are_not_copied() {
     for id in 0..3 {
         backend.forward(&Batch::one(seq, &[id], Rows::Last), &mut cache).unwrap();
     }
-    let activations = MAX_TOKENS * (5 * config.n_embd + config.n_inner) * 4;
+    let activations = MAX_TOKENS * (5 * config.n_embd + config.mlp.n_inner) * 4;
     // The cache is touched where it is used: four pages. The model has 249 MB.
     let allowed = config.kv_bytes_per_token() * 128 + activations + (64 << 20);
     let grown = anonymous().unwrap().saturating_sub(before);

@@ -4,10 +4,7 @@
 
 use halfwarp::{
     Config, Weights,
-    backend::{
-        Backend,
-        cpu::{CpuBackend, naive},
-    },
+    backend::{Backend, cpu::CpuBackend, naive},
     batch::{Batch, Rows},
 };
 use std::sync::Arc;
@@ -18,7 +15,7 @@ const GPT2: &[u8] =
     "n_embd": 768, "n_positions": 1024, "vocab_size": 50257, "layer_norm_epsilon": 1e-5}"#;
 
 pub fn gpt2() -> Config {
-    Config::from_json(GPT2).expect("the config is valid")
+    halfwarp::family::parse_config(GPT2).expect("the config is valid")
 }
 
 /// Token ids that look like no pattern.

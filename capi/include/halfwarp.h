@@ -215,6 +215,8 @@ typedef struct hw_engine_params {
     int32_t read_weights;
     /// Not 0: accept weights that are NaN or infinite, and skip the search for them.
     int32_t allow_nonfinite;
+    /// Most tokens of one text, which cache and buffers are sized by; 0 is the model's context, which is also the most.
+    uint64_t n_ctx;
 } hw_engine_params;
 
 /// A model on a device. Its sessions keep it alive: it may be freed before them.

@@ -10,7 +10,7 @@ use crate::{
 use halfwarp::{
     Engine, EngineOptions, Error, Source,
     backend::{self, Device},
-    source::LoadOptions,
+    weights::LoadOptions,
 };
 use std::{ffi::c_char, ptr};
 
@@ -31,6 +31,7 @@ unsafe impl Growing for hw_engine_params {
         n_threads: 0,
         read_weights: 0,
         allow_nonfinite: 0,
+        n_ctx: 0,
     };
 }
 
@@ -134,6 +135,7 @@ fn options(params: &hw_engine_params) -> Call<EngineOptions> {
     Ok(EngineOptions {
         device,
         threads: (params.n_threads > 0).then_some(params.n_threads as usize),
+        n_ctx: (params.n_ctx > 0).then(|| usize::try_from(params.n_ctx).unwrap_or(usize::MAX)),
         n_cache,
         load: LoadOptions { read: params.read_weights != 0, allow_nonfinite: params.allow_nonfinite != 0 },
     })
@@ -159,9 +161,9 @@ pub unsafe extern "C" fn hw_engine_info(engine: hw_engine, info: *mut hw_info, s
             n_vocab: config.n_vocab as u32,
             n_ctx: config.n_ctx as u32,
             n_embd: config.n_embd as u32,
-            n_head: config.n_head as u32,
+            n_head: config.attn.n_head as u32,
             n_layer: config.n_layer as u32,
-            n_inner: config.n_inner as u32,
+            n_inner: config.mlp.n_inner as u32,
             bos_token: config.bos_token_id.unwrap_or(HW_NO_TOKEN),
             eos_token: config.eos_token_ids.first().copied().unwrap_or(HW_NO_TOKEN),
             n_eos_tokens: config.eos_token_ids.len() as u32,

@@ -190,6 +190,8 @@ pub struct hw_engine_params {
     pub read_weights: i32,
     /// Not 0: accept weights that are NaN or infinite, and skip the search for them.
     pub allow_nonfinite: i32,
+    /// Most tokens of one text, which cache and buffers are sized by; 0 is the model's context, which is also the most.
+    pub n_ctx: u64,
 }
 
 /// What an engine is.

@@ -2,7 +2,7 @@
 
 use halfwarp::{
     Engine, Result, Source, backend::cpu::CpuBackend, engine::GenerateParams, sampler::SamplingParams,
-    source::LoadOptions,
+    weights::LoadOptions,
 };
 use serde_json::{Value, json};
 use std::{ops::RangeInclusive, path::Path, sync::Arc};

@@ -5,7 +5,7 @@
 
 use halfwarp::{
     Source,
-    source::LoadOptions,
+    weights::LoadOptions,
     weights::{Elements, Weights},
 };
 use std::path::Path;
@@ -44,6 +44,7 @@ fn elements(weights: &Weights) -> Vec<u32> {
     for matrix in weights.matrices() {
         match matrix.elements() {
             Elements::F16(values) => all.extend(values.iter().map(|v| v.to_f32().to_bits())),
+            Elements::Bf16(values) => all.extend(values.iter().map(|v| v.to_f32().to_bits())),
             Elements::F32(values) => all.extend(values.iter().map(|v| v.to_bits())),
         }
     }

@@ -1,12 +1,13 @@
 //! The seam between the engine and a device: one forward call.
 //!
-//! [`cpu::CpuBackend`] is the fast path on any machine, [`cpu::naive::NaiveBackend`] its plain twin in float64. The
+//! [`cpu::CpuBackend`] is the fast path on any machine, [`naive::NaiveBackend`] its plain twin in float64. The
 //! contract that all of them keep: a sequence's logits depend on its own tokens alone, to the bit, not on the rest of
 //! the batch, on how the prompt was cut into calls, or on the number of threads (`tests/invariance/`).
 
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+pub mod naive;
 
 use crate::{Config, Result, Weights, batch::Batch, cache::KvCache};
 use std::{str::FromStr, sync::Arc};

@@ -2,7 +2,8 @@
 
 use halfwarp::{
     Weights,
-    weights::{Elements, LayerNorm, Linear, Matrix},
+    family::Role,
+    weights::{Filled, StoredType},
 };
 
 /// Sizes of a model.
@@ -16,91 +17,51 @@ pub struct Footprint {
     pub bytes_per_token: u64,
     /// Bytes of keys and values that one cached token takes, and that every later token reads.
     pub kv_bytes_per_token: u64,
-    /// `f16` or `f32`: the elements of the matrices; `mixed` where they differ.
+    /// The elements of the matrices: `f32`, `f16` or `bf16`; `mixed` where they differ.
     pub dtype: &'static str,
 }
 
 impl Footprint {
     /// Counts `weights`.
     pub fn of(weights: &Weights) -> Self {
-        let mut sum = Sum::default();
-        for layer in &weights.h {
-            sum.norm(&layer.ln_1);
-            sum.linear(&layer.attn.c_attn);
-            sum.linear(&layer.attn.c_proj);
-            sum.norm(&layer.ln_2);
-            sum.linear(&layer.mlp.c_fc);
-            sum.linear(&layer.mlp.c_proj);
+        let config = &weights.config;
+        let mut sum = Self {
+            n_params: 0,
+            bytes: 0,
+            bytes_per_token: 0,
+            kv_bytes_per_token: config.kv_bytes_per_token() as u64,
+            dtype: "",
+        };
+        let mut elements: Vec<StoredType> = Vec::new();
+        for (slot, filled) in weights.tensors() {
+            let (n_params, width) = match filled {
+                Filled::Matrix(matrix) => {
+                    elements.push(matrix.stored_type());
+                    ((matrix.n_out() * matrix.n_in()) as u64, matrix.stored_type().width() as u64)
+                }
+                Filled::Vector(vector) => (vector.len() as u64, 4),
+            };
+            sum.n_params += n_params;
+            sum.bytes += n_params * width;
+            let row = config.n_embd as u64 * width;
+            sum.bytes_per_token += match slot.role {
+                Role::PositionEmbd => row,
+                Role::TokenEmbd if config.tied => n_params * width + row,
+                Role::TokenEmbd => row,
+                _ => n_params * width,
+            };
         }
-        sum.norm(&weights.ln_f);
-        sum.matrix(weights.lm_head.as_ref().unwrap_or(&weights.wte));
-        let mut bytes_per_token = sum.bytes;
-        for embedding in [&weights.wte, &weights.wpe] {
-            bytes_per_token += row_bytes(embedding);
-        }
-        if weights.lm_head.is_some() {
-            sum.matrix(&weights.wte);
-        }
-        sum.matrix(&weights.wpe);
-        Self {
-            n_params: sum.n_params,
-            bytes: sum.bytes,
-            bytes_per_token,
-            kv_bytes_per_token: weights.config.kv_bytes_per_token() as u64,
-            dtype: match (sum.any_f16, sum.any_f32) {
-                (true, true) => "mixed",
-                (true, false) => "f16",
-                _ => "f32",
-            },
-        }
+        elements.dedup();
+        sum.dtype = match *elements {
+            [element] => element.name(),
+            _ => "mixed",
+        };
+        sum
     }
 
     /// Bytes that decoding one token reads when it attends to `n_context` tokens.
     pub fn bytes_at(&self, n_context: f64) -> f64 {
         self.bytes_per_token as f64 + self.kv_bytes_per_token as f64 * n_context
-    }
-}
-
-fn width(matrix: &Matrix) -> (usize, bool) {
-    let elements = matrix.elements();
-    (elements.width(), matches!(elements, Elements::F16(_)))
-}
-
-fn row_bytes(matrix: &Matrix) -> u64 {
-    (matrix.cols() * width(matrix).0) as u64
-}
-
-#[derive(Default)]
-struct Sum {
-    n_params: u64,
-    bytes: u64,
-    any_f16: bool,
-    any_f32: bool,
-}
-
-impl Sum {
-    fn matrix(&mut self, matrix: &Matrix) {
-        let (width, half) = width(matrix);
-        let n = matrix.rows() as u64 * matrix.cols() as u64;
-        self.n_params += n;
-        self.bytes += n * width as u64;
-        self.any_f16 |= half;
-        self.any_f32 |= !half;
-    }
-
-    fn vector(&mut self, vector: &[f32]) {
-        self.n_params += vector.len() as u64;
-        self.bytes += 4 * vector.len() as u64;
-    }
-
-    fn linear(&mut self, linear: &Linear) {
-        self.matrix(&linear.weight);
-        self.vector(&linear.bias);
-    }
-
-    fn norm(&mut self, norm: &LayerNorm) {
-        self.vector(&norm.weight);
-        self.vector(&norm.bias);
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use halfwarp::{Config, Tokenizer, backend, source};
 use serde_json::{Value, json};
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -50,7 +50,6 @@ struct Info {
 pub fn run(args: Args) -> Result<(), Failure> {
     let source = args.model.weights.source.source()?;
     let (weights, tokenizer) = source.load(&args.model.weights.options())?;
-    let weights = Arc::new(weights);
     let n_threads = args.model.device.threads.unwrap_or_else(machine::n_cores);
     let info = Info {
         name: args.model.weights.source.name(),
@@ -87,11 +86,11 @@ impl Info {
             ("name", self.name.clone()),
             ("parameters", count(f.n_params)),
             ("layers", format!("{}", c.n_layer)),
-            ("heads", format!("{} of {}", c.n_head, c.head_dim())),
-            ("width", format!("{}, MLP {}", c.n_embd, c.n_inner)),
+            ("heads", format!("{} of {}", c.attn.n_head, c.attn.head_dim)),
+            ("width", format!("{}, MLP {}", c.n_embd, c.mlp.n_inner)),
             ("vocabulary", format!("{}", c.n_vocab)),
             ("context", format!("{} tokens", c.n_ctx)),
-            ("activation", format!("{:?}", c.activation)),
+            ("activation", format!("{:?}", c.mlp.activation)),
             ("tokenizer", tokenizer),
             ("files", self.files()),
             ("weights", format!("{} in {}, used as {}", self.stored_dtypes(), bytes(f.bytes), f.dtype)),
@@ -156,13 +155,13 @@ impl Info {
                 "name": self.name,
                 "n_params": f.n_params,
                 "n_layer": c.n_layer,
-                "n_head": c.n_head,
+                "n_head": c.attn.n_head,
                 "n_embd": c.n_embd,
-                "n_inner": c.n_inner,
+                "n_inner": c.mlp.n_inner,
                 "n_vocab": c.n_vocab,
                 "n_ctx": c.n_ctx,
-                "activation": format!("{:?}", c.activation),
-                "tie_word_embeddings": c.tie_word_embeddings,
+                "activation": format!("{:?}", c.mlp.activation),
+                "tie_word_embeddings": c.tied,
                 "tokenizer_n_vocab": self.tokenizer.as_ref().map(Tokenizer::n_vocab),
                 "dtype": f.dtype,
                 "stored_dtypes": self.stored.dtypes.iter().map(|t| &t.dtype).collect::<Vec<_>>(),

@@ -2,9 +2,9 @@
 
 use super::{exit::Failure, footprint::Footprint, output::note};
 use halfwarp::{
-    Config, Engine, Source, Weights,
+    Config, Engine, EngineOptions, Source, Weights,
     backend::{self, Backend, Device, OpenOptions},
-    source::LoadOptions,
+    weights::LoadOptions,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
@@ -119,42 +119,49 @@ impl ModelArgs {
     pub fn open_with(&self, n_cache: impl FnOnce(&Config) -> usize) -> Result<Model, Failure> {
         let started = Instant::now();
         let source = self.weights.source.source()?;
-        let (weights, tokenizer) = source.load(&self.weights.options())?;
-        let weights = Arc::new(weights);
+        let load = self.weights.options();
+        let (weights, tokenizer) = source.load(&load)?;
         let footprint = Footprint::of(&weights);
         if let Some(notice) = weights.notice() {
             note(format_args!("note: {notice}"));
         }
-        let n_cache = n_cache(&weights.config);
-        let backend = self.backend_with(weights, n_cache)?;
-        let engine = Engine::new(backend, tokenizer, n_cache)?;
+        let options = EngineOptions {
+            device: self.device.device,
+            threads: self.device.threads,
+            n_ctx: None,
+            n_cache: Some(n_cache(&weights.config)),
+            load,
+        };
+        let engine = with_progress(|progress| Engine::of(weights, tokenizer, &options, progress))?;
         Ok(Model { engine, name: self.weights.source.name(), footprint, load_time: started.elapsed() })
     }
 
     /// Puts `weights` on the device.
-    pub fn backend(&self, weights: Arc<Weights>) -> Result<Box<dyn Backend>, Failure> {
+    pub fn backend(&self, weights: Weights) -> Result<Box<dyn Backend>, Failure> {
         let n_cache = weights.config.n_ctx;
-        self.backend_with(weights, n_cache)
-    }
-
-    fn backend_with(&self, weights: Arc<Weights>, n_cache: usize) -> Result<Box<dyn Backend>, Failure> {
         let options = OpenOptions { device: self.device.device, threads: self.device.threads, n_cache };
-        open_backend(weights, options)
+        open_backend(Arc::new(weights), options)
     }
 }
 
 /// Puts `weights` on a device, with a progress bar where that takes a copy.
 pub fn open_backend(weights: Arc<Weights>, options: OpenOptions) -> Result<Box<dyn Backend>, Failure> {
+    with_progress(|progress| backend::open(weights, options, progress))
+}
+
+/// Calls `open` with a progress bar, which shows once something is copied.
+fn with_progress<T>(
+    open: impl FnOnce(&mut dyn FnMut(usize, usize) -> halfwarp::Result<()>) -> halfwarp::Result<T>,
+) -> Result<T, Failure> {
     let style = ProgressStyle::with_template("uploading [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}");
     let bar = style.into_iter().fold(ProgressBar::no_length(), ProgressBar::with_style);
-    let mut progress = |done: usize, all: usize| {
+    let opened = open(&mut |done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
         Ok(())
-    };
-    let backend = backend::open(weights, options, &mut progress);
+    });
     bar.finish_and_clear();
-    Ok(backend?)
+    Ok(opened?)
 }
 
 /// A model that is ready to run.

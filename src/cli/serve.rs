@@ -272,12 +272,14 @@ impl From<ServerError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use halfwarp::config::Attn;
 
     #[test]
     fn the_cache_holds_a_context_for_each_text_as_far_as_there_is_memory() {
         let tales = halfwarp::Source::Bundled.weights(&Default::default()).unwrap().config;
         assert_eq!(n_cache(&tales, 16), 16 * 512);
-        let xl = Config { n_ctx: 1024, n_embd: 1600, n_layer: 48, ..tales };
+        let attn = Attn { n_head: 25, head_dim: 64, scale: vec![0.125; 48] };
+        let xl = Config { n_ctx: 1024, n_embd: 1600, n_layer: 48, attn, ..tales };
         let n = n_cache(&xl, 16);
         assert!((1024..4096).contains(&n), "{n} tokens of {} bytes", xl.kv_bytes_per_token());
         assert_eq!(n_cache(&Config { n_ctx: 1 << 20, ..xl }, 1), 1 << 20);

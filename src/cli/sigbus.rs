@@ -41,7 +41,7 @@ extern "C" fn handle(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c
     // SAFETY: with SA_SIGINFO the system passes a valid `info`, and that of SIGBUS holds an address.
     let address = unsafe { (*info).si_addr() } as usize;
     // SAFETY: the access that raised this signal is under way; the path is used before the handler ends.
-    if let Some(path) = unsafe { halfwarp::weights::mapped::find(address) } {
+    if let Some(path) = unsafe { halfwarp::format::mapped::find(address) } {
         let parts = [b"error: weights file changed while mapped: ", path, b"\n"];
         let parts = parts.map(|p| libc::iovec { iov_base: p.as_ptr().cast_mut().cast(), iov_len: p.len() });
         // SAFETY: both calls are allowed in a signal handler; `parts` are three live byte strings, only read.

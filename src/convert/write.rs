@@ -5,11 +5,11 @@
 use super::{ConvertError, Progress, Report};
 use crate::{
     Result,
+    config::Config,
+    family::{Family, Layout, Slot},
     weights::{
-        Elements,
-        checkpoint::Checkpoint,
-        expected::{Expected, expected},
-        load::index,
+        Elements, Matrix,
+        checkpoint::{Checkpoint, index},
     },
 };
 use half::{f16, slice::HalfFloatSliceExt};
@@ -49,25 +49,35 @@ fn write_all(
     mut each: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Report> {
     let io = |source| ConvertError::Io { path: path.into(), source };
-    let mut tensors = expected(&checkpoint.config.config, true);
-    tensors.sort_by_cached_key(full_name);
-    let header = header(&tensors);
-    let n_params = tensors.iter().map(|tensor| tensor.len() as u64).sum();
+    let family = checkpoint.description.family;
+    let config = Config { has_bias: true, ..checkpoint.description.config.clone() };
+    let mut slots = (family.slots)(&config, Layout::InOut);
+    slots.sort_by_cached_key(family.full_name);
+    let header = header(family, &slots);
+    let n_params = slots.iter().map(|slot| slot.len() as u64).sum();
     out.write_all(&header).map_err(io)?;
     let mut report = Report {
-        n_tensors: tensors.len(),
-        bytes_before: checkpoint.files.iter().map(|(_, bytes)| bytes).sum(),
+        n_tensors: slots.len(),
+        bytes_before: checkpoint.files().iter().map(|(_, bytes)| bytes).sum(),
         bytes_after: header.len() as u64,
         ..Report::default()
     };
-    for tensor in &tensors {
-        let values = checkpoint.tensor(tensor)?;
-        match values.elements() {
+    for slot in &slots {
+        let written = match checkpoint.matrix(&slot.name) {
+            Some(stored) => relaid(stored, slot),
+            // A bias that the model does without.
+            None => Matrix::from_f32(Layout::OutIn, 1, slot.len(), vec![0.0; slot.len()]),
+        };
+        match written.elements() {
             Elements::F16(values) => out.write_all(bytemuck::cast_slice(values)).map_err(io)?,
-            Elements::F32(values) => round(values, tensor, out, path, &mut report)?,
+            Elements::F32(values) => round(values, slot, out, path, &mut report)?,
+            Elements::Bf16(values) => {
+                let values: Vec<f32> = values.iter().map(|v| v.to_f32()).collect();
+                round(&values, slot, out, path, &mut report)?;
+            }
         }
-        report.n_params += tensor.len() as u64;
-        report.bytes_after += 2 * tensor.len() as u64;
+        report.n_params += slot.len() as u64;
+        report.bytes_after += 2 * slot.len() as u64;
         if each(Progress { n_done: report.n_params, n_params }).is_break() {
             return Err(ConvertError::Cancelled.into());
         }
@@ -76,10 +86,25 @@ fn write_all(
     Ok(report)
 }
 
+/// `stored` in the layout of `slot`.
+fn relaid(stored: Matrix, slot: &Slot) -> Matrix {
+    let (n_out, n_in) = (stored.n_out(), stored.n_in());
+    if slot.n_in.is_none() || stored.layout() == slot.layout {
+        return stored;
+    }
+    let order = (0..n_in).flat_map(|i| (0..n_out).map(move |o| o * n_in + i));
+    match stored.elements() {
+        Elements::F16(values) => {
+            Matrix::from_f16(slot.layout, n_out, n_in, order.map(|i| values[i]).collect())
+        }
+        values => Matrix::from_f32(slot.layout, n_out, n_in, order.map(|i| values.get(i)).collect()),
+    }
+}
+
 /// Writes fp32 values as fp16, rounded to the nearest.
 fn round(
     values: &[f32],
-    tensor: &Expected,
+    slot: &Slot,
     out: &mut impl Write,
     path: &Path,
     report: &mut Report,
@@ -90,8 +115,8 @@ fn round(
         halves.convert_from_f32_slice(block);
         for (j, (&value, &half)) in block.iter().zip(&*halves).enumerate() {
             if half.is_infinite() {
-                let index = index(i * BLOCK + j, &tensor.shape);
-                return Err(ConvertError::Overflow { name: tensor.name.clone(), value, index });
+                let index = index(i * BLOCK + j, &slot.shape());
+                return Err(ConvertError::Overflow { name: slot.name.clone(), value, index });
             }
             let rounded = half.to_f32();
             report.n_rounded += u64::from(rounded != value);
@@ -104,15 +129,15 @@ fn round(
 }
 
 /// Length and JSON, padded with spaces so that the data is aligned.
-fn header(tensors: &[Expected]) -> Vec<u8> {
+fn header(family: &Family, slots: &[Slot]) -> Vec<u8> {
     let mut entries = Map::new();
     // Hugging Face's loader insists on this.
     entries.insert("__metadata__".into(), json!({"format": "pt"}));
     let mut start = 0;
-    for tensor in tensors {
-        let end = start + 2 * tensor.len();
-        let entry = json!({"dtype": "F16", "shape": tensor.shape, "data_offsets": [start, end]});
-        entries.insert(full_name(tensor), entry);
+    for slot in slots {
+        let end = start + 2 * slot.len();
+        let entry = json!({"dtype": "F16", "shape": slot.shape(), "data_offsets": [start, end]});
+        entries.insert((family.full_name)(slot), entry);
         start = end;
     }
     let json = serde_json::Value::Object(entries).to_string();
@@ -121,14 +146,6 @@ fn header(tensors: &[Expected]) -> Vec<u8> {
     header.extend_from_slice(json.as_bytes());
     header.resize(8 + len, b' ');
     header
-}
-
-/// The name in Hugging Face's checkpoints.
-fn full_name(tensor: &Expected) -> String {
-    match tensor.name.as_str() {
-        "lm_head.weight" => tensor.name.clone(),
-        name => format!("transformer.{name}"),
-    }
 }
 
 #[cfg(all(test, feature = "bundled"))]
@@ -161,7 +178,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_an_error_that_names_the_file() {
         let checkpoint = Checkpoint::bundled().expect("the bundled model opens");
-        let size = checkpoint.files[0].1 as usize;
+        let size = checkpoint.files()[0].1 as usize;
         for room in [0, 7, 5000, size / 2] {
             let error = write_all(&checkpoint, &mut Disk(room), Path::new("out/model.safetensors"), go_on)
                 .unwrap_err();

@@ -18,10 +18,11 @@ pub(crate) use session::PREFILL_LEN;
 pub(crate) use writer::Writer;
 
 use crate::{
-    Config, Error, Result, Tokenizer,
+    Config, Error, Result, Tokenizer, Weights,
     backend::{self, Backend, Device, OpenOptions},
     cache::{KvCache, PAGE_LEN},
-    source::{LoadOptions, Source},
+    source::Source,
+    weights::LoadOptions,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -32,6 +33,8 @@ pub struct EngineOptions {
     pub device: Device,
     /// Threads of the CPU backend; `None` takes one per core.
     pub threads: Option<usize>,
+    /// Most tokens of one text, at most the model's own context, which `None` takes. Cache, buffers and limits are sized by it.
+    pub n_ctx: Option<usize>,
     /// Tokens that the KV cache holds, over all sessions; `None` takes one full context.
     pub n_cache: Option<usize>,
     /// How the weights are read.
@@ -80,10 +83,22 @@ impl Engine {
         progress: &mut dyn FnMut(usize, usize) -> Result<()>,
     ) -> Result<Self> {
         let (weights, tokenizer) = source.load(&options.load)?;
-        let weights = Arc::new(weights);
+        Self::of(weights, tokenizer, options, progress)
+    }
+
+    /// [`open_with`](Self::open_with), for a model that is loaded.
+    pub fn of(
+        mut weights: Weights,
+        tokenizer: Option<Tokenizer>,
+        options: &EngineOptions,
+        progress: &mut dyn FnMut(usize, usize) -> Result<()>,
+    ) -> Result<Self> {
+        if let Some(n_ctx) = options.n_ctx {
+            weights.config.limit_context(n_ctx)?;
+        }
         let n_cache = options.n_cache.unwrap_or(weights.config.n_ctx);
         let options = OpenOptions { device: options.device, threads: options.threads, n_cache };
-        let backend = backend::open(weights, options, progress)?;
+        let backend = backend::open(Arc::new(weights), options, progress)?;
         Self::new(backend, tokenizer, n_cache)
     }
 

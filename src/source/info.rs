@@ -2,7 +2,7 @@
 
 use crate::{
     Config, Result,
-    weights::checkpoint::{Checkpoint, EXTRA_FILES},
+    weights::checkpoint::{Checkpoint, DtypeTotal, EXTRA_FILES},
 };
 use std::path::{Path, PathBuf};
 
@@ -25,17 +25,6 @@ pub struct Info {
     pub kv_bytes_per_token: usize,
 }
 
-/// What is stored in one element type.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DtypeTotal {
-    /// The format's name for the type.
-    pub dtype: String,
-    /// Elements.
-    pub n_params: u64,
-    /// Bytes.
-    pub n_bytes: u64,
-}
-
 impl Info {
     pub(super) fn new(checkpoint: &Checkpoint, folder: Option<&Path>) -> Result<Self> {
         checkpoint.check()?;
@@ -45,13 +34,13 @@ impl Info {
             Some((path.clone(), path.metadata().ok()?.len()))
         };
         Ok(Self {
-            config: checkpoint.config.config.clone(),
+            config: checkpoint.description.config.clone(),
             n_params: dtypes.iter().map(|total| total.n_params).sum(),
             dtypes,
-            weights_files: checkpoint.files.clone(),
+            weights_files: checkpoint.files().to_vec(),
             other_files: ["config.json"].iter().chain(EXTRA_FILES).filter_map(size).collect(),
             ignored: checkpoint.ignored().into_iter().map(String::from).collect(),
-            kv_bytes_per_token: checkpoint.config.config.kv_bytes_per_token(),
+            kv_bytes_per_token: checkpoint.description.config.kv_bytes_per_token(),
         })
     }
 }

@@ -1,31 +1,19 @@
-//! The files of a model: config.json, and one safetensors file or several shards, their tensors under one set of names.
+//! The files of a model: config.json and weights, open, and the tensors held against the description.
 //!
-//! Checkpoints differ in prefixes (`transformer.`, and what wrappers add when they save: `_orig_mod.`, `module.`). Here
-//! they are all cut, so that the rest of the crate knows `wte.weight` and `h.0.ln_1.weight` alone. Called by
-//! [`Weights::open`](super::Weights::open), `halfwarp info` and `halfwarp convert`. Tested in `tests/formats.rs`.
+//! Everything is checked before anything is used, so one error names every problem. Tensors that are no part of the model
+//! (masks, heads for other tasks) are ignored, as Hugging Face does, and listed by `halfwarp info`; those of layers that
+//! config.json does not count are refused, because ignoring them changes the result. Called by [`Weights::open`],
+//! `halfwarp info` and `halfwarp convert`. Tested in `tests/malformed_weights/` and `tests/formats.rs`.
 
-use super::{
-    WeightsError,
-    file::{self, Bytes},
-    header::Header,
-    read_text,
-};
+use super::{Filling, LoadOptions, Matrix, StoredType, Weights, WeightsError, matrix::vector, scan};
 use crate::{
-    Result,
-    config::ConfigFile,
-    source::{DtypeTotal, LoadOptions},
+    family::{Description, Layout, Role, Slot},
+    format::{self, Tensor, Tensors},
 };
-use safetensors::Dtype;
 use std::{
-    collections::BTreeMap,
-    io,
-    ops::Range,
-    path::{Component, Path, PathBuf},
-    sync::Arc,
+    collections::HashSet,
+    path::{Path, PathBuf},
 };
-
-/// What wrappers and exports put before a tensor's name, any number of them.
-const PREFIXES: [&str; 4] = ["_orig_mod.", "module.", "model.", "transformer."];
 
 /// The files beside config.json and the weights that belong to a model: its tokenizer's, and defaults for generation.
 pub(crate) const EXTRA_FILES: &[&str] = &[
@@ -39,70 +27,78 @@ pub(crate) const EXTRA_FILES: &[&str] = &[
     "generation_config.json",
 ];
 
-/// A model's files, open and checked, not yet held against config.json.
+/// A model's files, open, each valid by itself.
 pub struct Checkpoint {
-    pub(crate) config: ConfigFile,
-    /// By name, without prefix.
-    pub(super) tensors: BTreeMap<String, Tensor>,
-    /// The weights files and their sizes in bytes.
-    pub(crate) files: Vec<(PathBuf, u64)>,
+    pub(crate) description: Description,
+    /// The tensors that the model needs, as the checkpoint stores them.
+    slots: Vec<Slot>,
+    tensors: Tensors,
 }
 
-/// A tensor in a file.
-pub(super) struct Tensor {
-    /// Its name in the file.
-    pub name: String,
-    pub dtype: Dtype,
-    pub shape: Vec<usize>,
-    pub file: Arc<Bytes>,
-    /// Where its data is in the file.
-    pub range: Range<usize>,
-}
-
-impl Tensor {
-    /// Its data.
-    pub fn data(&self) -> &[u8] {
-        &(*self.file).as_ref()[self.range.clone()]
-    }
+/// What is stored in one element type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DtypeTotal {
+    /// The format's name for the type.
+    pub dtype: String,
+    /// Elements.
+    pub n_params: u64,
+    /// Bytes.
+    pub n_bytes: u64,
 }
 
 impl Checkpoint {
     /// Opens the model at `path`: a folder, or a safetensors file with config.json beside it.
-    pub fn open(path: &Path, options: &LoadOptions) -> Result<Self> {
-        let is_file = path.extension().is_some_and(|e| e == "safetensors") && !path.is_dir();
+    pub fn open(path: &Path, options: &LoadOptions) -> Result<Self, WeightsError> {
+        let is_file = format::is_weights_file(path);
         let folder = if is_file { path.parent().unwrap_or(Path::new("")) } else { path };
-        let config = ConfigFile::parse(&read_text(&folder.join("config.json"))?)?;
-        let mut checkpoint = Self { config, tensors: BTreeMap::new(), files: Vec::new() };
-        if is_file {
-            checkpoint.add_file(path, options)?;
-        } else if exists(&folder.join("model.safetensors"))? {
-            checkpoint.add_file(&folder.join("model.safetensors"), options)?;
-        } else if exists(&folder.join("model.safetensors.index.json"))? {
-            checkpoint.add_shards(&folder.join("model.safetensors.index.json"), options)?;
-        } else {
-            Err(no_weights(folder))?;
-        }
-        Ok(checkpoint)
+        let description = Description::parse(&format::read_text(&folder.join("config.json"))?)?;
+        let tensors = Tensors::open(path, description.family.prefixes, options.read)?;
+        Ok(Self::new(description, tensors))
     }
 
     /// The model that is compiled into the crate.
     #[cfg(feature = "bundled")]
-    pub fn bundled() -> Result<Self> {
-        use crate::source::bundled;
-        let config = ConfigFile::parse(bundled::CONFIG)?;
-        let path = PathBuf::from("tales/model.safetensors");
-        let bytes = bundled::weights();
-        let header = Header::read(bytes, bytes.len() as u64, &path)?;
-        let files = vec![(path.clone(), bytes.len() as u64)];
-        let mut checkpoint = Self { config, tensors: BTreeMap::new(), files };
-        checkpoint.add_tensors(header, Bytes::Static(bytes), &path)?;
-        Ok(checkpoint)
+    pub fn bundled() -> Result<Self, WeightsError> {
+        use super::bundled;
+        let description = Description::parse(bundled::CONFIG)?;
+        let path = Path::new("tales/model.safetensors");
+        let tensors = Tensors::from_static(bundled::weights(), path, description.family.prefixes)?;
+        Ok(Self::new(description, tensors))
+    }
+
+    fn new(description: Description, tensors: Tensors) -> Self {
+        let shape_of = |name: &str| tensors.get(name).map(|tensor| &*tensor.shape);
+        let layout = (description.family.layout)(&description.config, &shape_of);
+        let slots = (description.family.slots)(&description.config, layout);
+        Self { description, slots, tensors }
+    }
+
+    /// Checks the tensors and makes the model of them.
+    pub fn weights(&self, options: &LoadOptions) -> Result<Weights, WeightsError> {
+        self.check()?;
+        if !options.allow_nonfinite {
+            self.check_finite()?;
+        }
+        let config = self.description.config.clone();
+        Weights::fill(config, self.slots.clone(), |slot| Ok(fill(slot, self.get(slot)?)))
+    }
+
+    /// The weights files and their sizes in bytes.
+    pub(crate) fn files(&self) -> &[(PathBuf, u64)] {
+        &self.tensors.files
+    }
+
+    /// The tensor `name` as it is stored, where the checkpoint has it and the model needs it; a vector is one row.
+    pub(crate) fn matrix(&self, name: &str) -> Option<Matrix> {
+        let slot = self.slots.iter().find(|slot| slot.name == name)?;
+        let n_in = slot.n_in.unwrap_or(slot.part.len());
+        Some(Matrix::stored(self.tensors.get(name)?, slot.layout, slot.len() / n_in, n_in))
     }
 
     /// What the model's tensors hold by element type, largest first.
     pub(crate) fn dtype_totals(&self) -> Vec<DtypeTotal> {
         let mut totals: Vec<DtypeTotal> = Vec::new();
-        for tensor in self.expected().iter().filter_map(|entry| self.tensors.get(&entry.name)) {
+        for tensor in self.slots.iter().filter_map(|slot| self.tensors.get(&slot.name)) {
             let dtype = format!("{:?}", tensor.dtype);
             let known = totals.iter().position(|total| total.dtype == dtype);
             let i = known.unwrap_or_else(|| {
@@ -116,81 +112,107 @@ impl Checkpoint {
         totals
     }
 
-    fn add_file(&mut self, path: &Path, options: &LoadOptions) -> Result<(), WeightsError> {
-        let (header, bytes) = file::open(path, options.read)?;
-        self.files.push((path.into(), bytes.as_ref().len() as u64));
-        self.add_tensors(header, bytes, path)
-    }
-
-    fn add_tensors(&mut self, header: Header, bytes: Bytes, path: &Path) -> Result<(), WeightsError> {
-        let bytes = Arc::new(bytes);
-        for (name, entry) in header.tensors {
-            let (start, end) = entry.data_offsets;
-            let range = header.data_start + start..header.data_start + end;
-            let key = without_prefix(&name).to_string();
-            let (dtype, shape) = (entry.dtype, entry.shape.0);
-            if let Some(other) = self.tensors.get(&key) {
-                let message = format!("is there twice, the other time as {}", other.name);
-                return Err(WeightsError::Tensor { path: path.into(), name, message });
+    /// Holds every tensor against what config.json says.
+    pub(crate) fn check(&self) -> Result<(), WeightsError> {
+        let mut problems = Vec::new();
+        for slot in &self.slots {
+            let (name, shape, fields) = (&slot.name, slot.shape(), slot.fields);
+            let Some(tensor) = self.tensors.get(name) else {
+                problems.push(format!("tensor {name} is missing, expected {shape:?} {fields}"));
+                continue;
+            };
+            if tensor.shape != shape {
+                problems
+                    .push(format!("tensor {name} has shape {:?}, expected {shape:?} {fields}", tensor.shape));
             }
-            self.tensors.insert(key, Tensor { name, dtype, shape, file: bytes.clone(), range });
-        }
-        Ok(())
-    }
-
-    /// Opens every shard that the index names, and checks that each tensor is in the shard that it names for it.
-    fn add_shards(&mut self, index: &Path, options: &LoadOptions) -> Result<(), WeightsError> {
-        let fail = |message| WeightsError::Index { path: index.into(), message };
-        let json: serde_json::Value =
-            serde_json::from_slice(&read_text(index)?).map_err(|e| fail(e.to_string()))?;
-        let map = json.get("weight_map").and_then(|m| m.as_object());
-        let map = map.ok_or_else(|| fail("weight_map is missing or not an object".into()))?;
-        let mut shards: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (tensor, shard) in map {
-            let shard = shard.as_str().filter(|s| is_file_name(s)).ok_or_else(|| {
-                fail(format!("tensor {tensor} is in {shard}, expected the name of a file beside the index"))
-            })?;
-            shards.entry(shard).or_default().push(tensor);
-        }
-        for (shard, tensors) in shards {
-            let path = index.with_file_name(shard);
-            self.add_file(&path, options)?;
-            let missing = tensors.into_iter().find(|t| !self.tensors.contains_key(without_prefix(t)));
-            if let Some(name) = missing {
-                return Err(fail(format!("tensor {name} is not in {shard}")));
+            if StoredType::of(tensor.dtype).is_none() {
+                problems.push(format!("tensor {name} is {:?}, expected F16, BF16 or F32", tensor.dtype));
             }
         }
-        Ok(())
+        problems.extend(self.layers_beyond());
+        problems.extend(self.second_head());
+        if problems.is_empty() { Ok(()) } else { Err(WeightsError::Mismatch { problems }) }
+    }
+
+    /// The tensors that are no part of the model.
+    pub(crate) fn ignored(&self) -> Vec<&str> {
+        let used: HashSet<&str> = self.slots.iter().map(|slot| slot.name.as_str()).collect();
+        self.tensors.by_name.keys().map(String::as_str).filter(|name| !used.contains(name)).collect()
+    }
+
+    /// Layers of the file that config.json does not count.
+    fn layers_beyond(&self) -> Option<String> {
+        let (n_layer, prefix) = (self.description.config.n_layer, self.description.family.layers);
+        let layer = |name: &String| name.strip_prefix(prefix)?.split('.').next()?.parse::<usize>().ok();
+        let last = self.tensors.by_name.keys().filter_map(layer).max()?;
+        (last >= n_layer).then(|| {
+            format!("the file has layers up to {prefix}{last}, expected {n_layer} of them (n_layer)")
+        })
+    }
+
+    /// A head of its own in a model whose head is said to be tied. Exports that hold the tied matrix twice are fine.
+    fn second_head(&self) -> Option<String> {
+        let config = &self.description.config;
+        if !config.tied {
+            return None;
+        }
+        let untied = crate::Config { tied: false, ..config.clone() };
+        let slots = (self.description.family.slots)(&untied, Layout::OutIn);
+        let name = |role| slots.iter().find(|slot| slot.role == role).map(|slot| slot.name.as_str());
+        let (head_name, embd_name) = (name(Role::Head)?, name(Role::TokenEmbd)?);
+        let (head, embd) = (self.tensors.get(head_name)?, self.tensors.get(embd_name)?);
+        let same = head.dtype == embd.dtype && head.shape == embd.shape && head.data() == embd.data();
+        (!same).then(|| {
+            format!(
+                "tensor {head_name} differs from {embd_name}, expected the same values (tie_word_embeddings is true; \
+                 set it to false to use {head_name})"
+            )
+        })
+    }
+
+    /// Searches the model's tensors for NaN and infinity.
+    pub(crate) fn check_finite(&self) -> Result<(), WeightsError> {
+        let used: Vec<(&str, &Tensor)> =
+            self.slots.iter().filter_map(|slot| Some((&*slot.name, self.tensors.get(&slot.name)?))).collect();
+        let found = scan::nonfinite(used.iter().map(|(_, tensor)| (tensor.dtype, tensor.data())));
+        if found.is_empty() {
+            return Ok(());
+        }
+        let describe = |hit: &scan::Hit| {
+            let (name, tensor) = &used[hit.tensor];
+            let (plural, at) =
+                (if hit.count == 1 { "value" } else { "values" }, index(hit.first, &tensor.shape));
+            format!("tensor {name} has {} non-finite {plural}, first at {at:?}", hit.count)
+        };
+        Err(WeightsError::NonFinite { tensors: found.iter().map(describe).collect() })
+    }
+
+    fn get(&self, slot: &Slot) -> Result<&Tensor, WeightsError> {
+        let missing =
+            || WeightsError::Mismatch { problems: vec![format!("tensor {} is missing", slot.name)] };
+        self.tensors.get(&slot.name).ok_or_else(missing)
     }
 }
 
-/// Whether `name` is one plain component: no folder, no `..`, nothing absolute.
-fn is_file_name(name: &str) -> bool {
-    let mut components = Path::new(name).components();
-    matches!((components.next(), components.next()), (Some(Component::Normal(c)), None) if c == name)
-}
-
-/// Whether something is at `path`. A link into nowhere or a loop of links is there, and opening it says what is wrong.
-fn exists(path: &Path) -> Result<bool, WeightsError> {
-    match path.symlink_metadata() {
-        Ok(_) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(WeightsError::Io { path: path.into(), source }),
+/// What a checked tensor puts into its slot.
+fn fill(slot: &Slot, tensor: &Tensor) -> Filling {
+    match slot.n_in {
+        Some(n_in) => Filling::Matrix(Matrix::stored(tensor, slot.layout, slot.part.len(), n_in)),
+        None => Filling::Vector(vector(tensor)),
     }
 }
 
-fn without_prefix(mut name: &str) -> &str {
-    while let Some(rest) = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) {
-        name = rest;
-    }
-    name
-}
-
-fn no_weights(folder: &Path) -> WeightsError {
-    let hint = if folder.join("pytorch_model.bin").exists() {
-        "; it has pytorch_model.bin: save it with `save_pretrained(..., safe_serialization=True)`"
-    } else {
-        ""
-    };
-    WeightsError::NoWeights { folder: folder.into(), hint }
+/// Where element `i` of a row-major tensor is.
+pub(crate) fn index(mut i: usize, shape: &[usize]) -> Vec<usize> {
+    let mut at: Vec<usize> = shape
+        .iter()
+        .rev()
+        .map(|&dim| {
+            let within = i % dim;
+            i /= dim;
+            within
+        })
+        .collect();
+    at.reverse();
+    at
 }

@@ -1,23 +1,21 @@
 //! Random weights of any shape, for benchmarks and tests: speed does not depend on the values.
 
-use super::{Attention, Layer, LayerNorm, Linear, Matrix, Mlp, Weights};
-use crate::Config;
+use super::{Filling, Matrix, Weights};
+use crate::{
+    Config,
+    family::{Layout, Param, Slot, gpt2},
+};
 use half::f16;
+use std::convert::Infallible;
 
 impl Weights {
-    /// A model of shape `config` with fp16 matrices in memory of its own: weights about as a GPT-2 is initialised
-    /// (mean 0, standard deviation 0.02; LayerNorm weights around 1), the same for the same `seed`.
+    /// A model of shape `config` with fp16 matrices in memory of its own, as GPT-2 lays them out: weights about as a GPT-2
+    /// is initialised (mean 0, standard deviation 0.02; norms around 1), the same for the same `seed`.
     pub fn random(config: Config, seed: u64) -> Self {
-        let (c, f) = (config.n_embd, config.n_inner);
         let mut random = Random(seed);
-        Self {
-            wte: random.matrix(config.n_vocab, c),
-            wpe: random.matrix(config.n_ctx, c),
-            h: (0..config.n_layer).map(|_| random.layer(c, f)).collect(),
-            ln_f: random.norm(c),
-            lm_head: (!config.tie_word_embeddings).then(|| random.matrix(config.n_vocab, c)),
-            config,
-        }
+        let slots = (gpt2::FAMILY.slots)(&config, Layout::InOut);
+        let Ok(weights) = Self::fill(config, slots, |slot| Ok::<_, Infallible>(random.filling(slot)));
+        weights
     }
 }
 
@@ -39,8 +37,10 @@ impl Random {
         (sum as f32 / 65536.0 - 2.0) * (0.02 * 1.732_050_8)
     }
 
-    fn matrix(&mut self, rows: usize, cols: usize) -> Matrix {
-        Matrix::from_f16(rows, cols, (0..rows * cols).map(|_| f16::from_f32(self.weight())).collect())
+    /// fp16.
+    fn matrix(&mut self, layout: Layout, n_out: usize, n_in: usize) -> Matrix {
+        let values = (0..n_out * n_in).map(|_| f16::from_f32(self.weight())).collect();
+        Matrix::from_f16(layout, n_out, n_in, values)
     }
 
     /// fp32, of values that fp16 has.
@@ -48,20 +48,11 @@ impl Random {
         (0..len).map(|_| f16::from_f32(mean + self.weight()).to_f32()).collect()
     }
 
-    fn norm(&mut self, width: usize) -> LayerNorm {
-        LayerNorm { weight: self.vector(1.0, width), bias: self.vector(0.0, width) }
-    }
-
-    fn linear(&mut self, n_in: usize, n_out: usize) -> Linear {
-        Linear { weight: self.matrix(n_in, n_out), bias: self.vector(0.0, n_out) }
-    }
-
-    fn layer(&mut self, c: usize, f: usize) -> Layer {
-        Layer {
-            ln_1: self.norm(c),
-            attn: Attention { c_attn: self.linear(c, 3 * c), c_proj: self.linear(c, c) },
-            ln_2: self.norm(c),
-            mlp: Mlp { c_fc: self.linear(c, f), c_proj: self.linear(f, c) },
+    fn filling(&mut self, slot: &Slot) -> Filling {
+        match (slot.n_in, slot.param) {
+            (Some(n_in), _) => Filling::Matrix(self.matrix(slot.layout, slot.part.len(), n_in)),
+            (None, Param::Weight) => Filling::Vector(self.vector(1.0, slot.part.len())),
+            (None, Param::Bias) => Filling::Vector(self.vector(0.0, slot.part.len())),
         }
     }
 }
@@ -73,7 +64,7 @@ mod tests {
 
     #[test]
     fn random_weights_have_the_stated_spread() {
-        let matrix = Random(7).matrix(300, 100);
+        let matrix = Random(7).matrix(Layout::OutIn, 300, 100);
         let Elements::F16(values) = matrix.elements() else { panic!("random matrices are fp16") };
         let mean = values.iter().map(|v| v.to_f64()).sum::<f64>() / 30000.0;
         let spread = (values.iter().map(|v| v.to_f64().powi(2)).sum::<f64>() / 30000.0).sqrt();

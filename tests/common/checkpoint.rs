@@ -93,6 +93,17 @@ impl Model {
         model
     }
 
+    /// Stores the linear layers as `nn.Linear` does, or back.
+    pub fn transpose_linears(&mut self) {
+        let is_linear = |t: &&mut Tensor| t.name.contains(".c_") && t.name.ends_with("weight");
+        for tensor in self.tensors.iter_mut().filter(is_linear) {
+            let (rows, cols) = (tensor.shape[0], tensor.shape[1]);
+            let old = tensor.values.clone();
+            tensor.values = (0..old.len()).map(|i| old[i % rows * cols + i / rows]).collect();
+            tensor.shape = vec![cols, rows];
+        }
+    }
+
     pub fn tensor(&mut self, name: &str) -> &mut Tensor {
         self.tensors.iter_mut().find(|t| t.name == name).expect("the model has this tensor")
     }

@@ -17,7 +17,7 @@ const N_VOCAB: usize = 50257;
 fn config(n_head: usize, n_embd: usize) -> Config {
     let json = serde_json::json!({"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": N_LAYER,
         "n_head": n_head, "n_embd": n_embd, "n_positions": 1024, "vocab_size": N_VOCAB, "layer_norm_epsilon": 1e-5});
-    Config::from_json(json.to_string().as_bytes()).unwrap()
+    halfwarp::family::parse_config(json.to_string().as_bytes()).unwrap()
 }
 
 /// The launches of one decode step for `n_columns` sequences at position 0.

@@ -5,7 +5,7 @@ use crate::{
     rig,
 };
 use halfwarp::{
-    Config, Error, Weights,
+    Error, Weights,
     backend::{
         Backend,
         cuda::{CudaBackend, driver::Shape},
@@ -162,7 +162,7 @@ fn shapes_beyond_the_kernels_are_refused_by_name() {
         let json = format!(
             r#"{{"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 1, "n_positions": 32, "vocab_size": 50, {json}}}"#
         );
-        let weights = Weights::random(Config::from_json(json.as_bytes()).unwrap(), 1);
+        let weights = Weights::random(halfwarp::family::parse_config(json.as_bytes()).unwrap(), 1);
         let error = open(&weights, 32).unwrap_err().to_string();
         assert!(words.iter().all(|w| error.contains(w)), "{error}");
     }

@@ -5,7 +5,7 @@ use crate::{
     golden::{self, Distance, Golden},
 };
 use halfwarp::{
-    Config, Weights,
+    Weights,
     backend::{Backend, cpu::CpuBackend, cuda::CudaBackend},
     batch::{Batch, Phase, Rows},
     config::Activation,
@@ -71,12 +71,12 @@ fn seeded_bugs_are_refused_by_the_same_gate() {
     let _emulator = Emulator::new(r#"{"arch": 90}"#);
     type Bug = (&'static str, fn(&mut Weights));
     let bugs: [Bug; 6] = [
-        ("erf for tanh in GELU", |w| w.config.activation = Activation::GeluErf),
-        ("another epsilon", |w| w.config.layer_norm_epsilon = 1e-3),
-        ("attention without its scale", |w| w.config.scale_attn_weights = false),
-        ("a bias of c_attn dropped", |w| w.h[0].attn.c_attn.bias[0] = 0.0),
-        ("a bias of the MLP dropped", |w| w.h[1].mlp.c_fc.bias.fill(0.0)),
-        ("layers in another order", |w| w.h.swap(0, 1)),
+        ("erf for tanh in GELU", |w| w.config.mlp.activation = Activation::GeluErf),
+        ("another epsilon", |w| w.config.norm.eps = 1e-3),
+        ("attention without its scale", |w| w.config.attn.scale.fill(1.0)),
+        ("a bias of the queries dropped", |w| w.layers[0].qkv.bias.iter_mut().for_each(|bias| bias[0] = 0.0)),
+        ("a bias of the MLP dropped", |w| w.layers[1].up.bias = None),
+        ("layers in another order", |w| w.layers.swap(0, 1)),
     ];
     let golden = Golden::open("tales");
     for (bug, seed) in bugs {
@@ -96,8 +96,8 @@ fn a_matrix_of_many_pieces_arrives_whole() {
     let emulator = Emulator::checked(90);
     let json = br#"{"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 1, "n_head": 4, "n_embd": 256,
         "n_positions": 32, "vocab_size": 65537, "layer_norm_epsilon": 1e-5}"#;
-    let weights = Arc::new(Weights::random(Config::from_json(json).unwrap(), 8));
-    assert!(weights.wte.n_bytes() > 4 * halfwarp::backend::cuda::model::PIECE);
+    let weights = Arc::new(Weights::random(halfwarp::family::parse_config(json).unwrap(), 8));
+    assert!(weights.token_embd.n_bytes() > 4 * halfwarp::backend::cuda::model::PIECE);
     let ids = [65536, 3, 40000];
     let expected = all_logits(&mut CpuBackend::new(weights.clone(), None), Phase::Prompt, &ids);
     let mut backend = open(&weights);

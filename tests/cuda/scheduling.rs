@@ -5,13 +5,13 @@ use crate::{
     rig::Random,
     scheduling_rig::{alone, bits, drawn, params, request, scheduler, together},
 };
-use halfwarp::{Config, Engine, Weights, backend::cuda::CudaBackend, engine::GenerateParams};
+use halfwarp::{Engine, Weights, backend::cuda::CudaBackend, engine::GenerateParams};
 
 /// A model of one layer and 128 positions, with room for `n_contexts` full texts.
 fn engine(n_contexts: usize) -> Engine {
     let json = br#"{"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 1, "n_head": 3,
         "n_embd": 72, "n_positions": 128, "vocab_size": 517, "layer_norm_epsilon": 1e-5}"#;
-    let weights = Weights::random(Config::from_json(json).unwrap(), 11);
+    let weights = Weights::random(halfwarp::family::parse_config(json).unwrap(), 11);
     let backend = CudaBackend::open(0, &weights, n_contexts * 128, &mut |_, _| Ok(())).unwrap();
     Engine::new(Box::new(backend), None, n_contexts * 128).unwrap()
 }

@@ -2,13 +2,10 @@
 
 use crate::rig::Random;
 use half::f16;
-use halfwarp::{
-    Config,
-    backend::cuda::{
-        driver::{Buffer, Gpu},
-        images::constants::{MAX_COLUMNS, NO_COLUMN, STEP_PAGES, STEP_POSITIONS, STEP_ROWS, STEP_TOKENS},
-        kernels::{Activations, Dims, Kernels, Linear, Norm, Packed, Pages, Step, planes_len},
-    },
+use halfwarp::backend::cuda::{
+    driver::{Buffer, Gpu},
+    images::constants::{MAX_COLUMNS, NO_COLUMN, STEP_PAGES, STEP_POSITIONS, STEP_ROWS, STEP_TOKENS},
+    kernels::{Activations, Dims, Kernels, Linear, Norm, Packed, Pages, Step, planes_len},
 };
 
 pub const N_CTX: usize = 320;
@@ -67,7 +64,7 @@ impl StepRig {
         let json = serde_json::json!({"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 1,
             "n_embd": n_embd, "n_head": n_head, "n_inner": n_inner, "vocab_size": n_vocab, "n_positions": N_CTX,
             "layer_norm_epsilon": EPS});
-        let config = Config::from_json(json.to_string().as_bytes()).unwrap();
+        let config = halfwarp::family::parse_config(json.to_string().as_bytes()).unwrap();
         let dims = Dims::new(&config).unwrap();
         let kernels = Kernels::load(&gpu, &dims).unwrap();
         let columns = MAX_COLUMNS as usize;

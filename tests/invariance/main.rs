@@ -187,7 +187,7 @@ fn several_answers_are_the_same_together_and_one_by_one() {
 fn gpt2_gives_the_same_bits_in_any_cut_and_on_any_threads() {
     let json = br#"{"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 12, "n_head": 12,
         "n_embd": 768, "n_positions": 1024, "vocab_size": 50257, "layer_norm_epsilon": 1e-5}"#;
-    let weights = Arc::new(Weights::random(halfwarp::Config::from_json(json).unwrap(), 1));
+    let weights = Arc::new(Weights::random(halfwarp::family::parse_config(json).unwrap(), 1));
     let ids: Vec<u32> = (1000..1256).collect();
     let expected = Rig::new(&weights, 1).all(&ids);
     for n_threads in [2, 4] {

@@ -1,7 +1,7 @@
 //! A model, a backend and its cache, and comparison to the bit.
 
 use halfwarp::{
-    Config, Weights,
+    Weights,
     backend::{
         Backend,
         cpu::{CpuBackend, simd::Isa},
@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub fn model() -> Arc<Weights> {
     let json = br#"{"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 2, "n_head": 3,
         "n_embd": 72, "n_positions": 640, "vocab_size": 517, "layer_norm_epsilon": 1e-5}"#;
-    Arc::new(Weights::random(Config::from_json(json).unwrap(), 11))
+    Arc::new(Weights::random(halfwarp::family::parse_config(json).unwrap(), 11))
 }
 
 pub struct Rig {

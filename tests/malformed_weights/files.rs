@@ -118,7 +118,8 @@ fn w17_replaced_and_deleted_files_keep_their_weights() {
     let model = Model::new(Dtype::F16);
     model.write(folder.path());
     let weights = Weights::open(folder.path()).unwrap();
-    let values = |weights: &Weights| (0..104).map(|i| weights.wte.elements().get(i)).collect::<Vec<f32>>();
+    let values =
+        |weights: &Weights| (0..104).map(|i| weights.token_embd.elements().get(i)).collect::<Vec<f32>>();
     let before = values(&weights);
     let (path, other) = (folder.path().join("model.safetensors"), folder.path().join("other"));
     let mut changed = model.clone();

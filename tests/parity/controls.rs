@@ -10,8 +10,9 @@ use crate::{
 use half::f16;
 use halfwarp::{
     Weights,
-    backend::cpu::{CpuBackend, naive},
+    backend::{cpu::CpuBackend, naive},
     config::Activation,
+    family::Layout,
     weights::Matrix,
 };
 use std::sync::Arc;
@@ -34,17 +35,20 @@ fn refused_in_weights(seed: impl Fn(&mut Weights) -> bool) {
     assert!(n_applied > 0, "the bug applies to no model");
 }
 
-/// A matrix with its elements moved by `f(elements, rows, cols)`.
+/// A matrix with its elements moved by `f(elements, rows, cols)`, rows and columns as they are stored.
 fn changed(matrix: &Matrix, f: impl FnOnce(Vec<f32>, usize, usize) -> Vec<f32>) -> Matrix {
-    let (rows, cols) = (matrix.rows(), matrix.cols());
+    let (rows, cols) = match matrix.layout() {
+        Layout::InOut => (matrix.n_in(), matrix.n_out()),
+        Layout::OutIn => (matrix.n_out(), matrix.n_in()),
+    };
     let values = (0..rows * cols).map(|i| matrix.elements().get(i)).collect();
-    Matrix::from_f32(rows, cols, f(values, rows, cols))
+    Matrix::from_f32(matrix.layout(), matrix.n_out(), matrix.n_in(), f(values, rows, cols))
 }
 
 #[test]
 fn erf_for_tanh_in_gelu_is_refused() {
     refused_in_weights(|w| {
-        w.config.activation = Activation::GeluErf;
+        w.config.mlp.activation = Activation::GeluErf;
         true
     });
 }
@@ -52,7 +56,7 @@ fn erf_for_tanh_in_gelu_is_refused() {
 #[test]
 fn another_layernorm_epsilon_is_refused() {
     refused_in_weights(|w| {
-        w.config.layer_norm_epsilon = 1e-6;
+        w.config.norm.eps = 1e-6;
         true
     });
 }
@@ -60,7 +64,7 @@ fn another_layernorm_epsilon_is_refused() {
 #[test]
 fn positions_shifted_by_one_are_refused() {
     refused_in_weights(|w| {
-        w.wpe = changed(&w.wpe, |mut values, _, cols| {
+        w.position_embd = changed(&w.position_embd, |mut values, _, cols| {
             values.rotate_left(cols);
             values
         });
@@ -71,29 +75,27 @@ fn positions_shifted_by_one_are_refused() {
 #[test]
 fn unscaled_attention_is_refused() {
     refused_in_weights(|w| {
-        w.config.scale_attn_weights = false;
+        w.config.attn.scale.fill(1.0);
         true
     });
 }
 
 #[test]
 fn any_dropped_bias_is_refused() {
-    let biases: [fn(&mut Weights) -> &mut Vec<f32>; 7] = [
-        |w| &mut w.h[0].ln_1.bias,
-        |w| &mut w.h[0].attn.c_attn.bias,
-        |w| &mut w.h[0].attn.c_proj.bias,
-        |w| &mut w.h[1].ln_2.bias,
-        |w| &mut w.h[1].mlp.c_fc.bias,
-        |w| &mut w.h[1].mlp.c_proj.bias,
-        |w| &mut w.ln_f.bias,
+    type Bias = fn(&mut Weights) -> &mut Option<Vec<f32>>;
+    let biases: [Bias; 7] = [
+        |w| &mut w.layers[0].attn_norm.bias,
+        |w| &mut w.layers[0].qkv.bias,
+        |w| &mut w.layers[0].attn_out.bias,
+        |w| &mut w.layers[1].mlp_norm.bias,
+        |w| &mut w.layers[1].up.bias,
+        |w| &mut w.layers[1].down.bias,
+        |w| &mut w.out_norm.bias,
     ];
     for bias in biases {
         refused_in_weights(|w| {
-            let bias = bias(w);
             // A bias of zeros can be dropped: some of the models have those.
-            let applies = bias.iter().any(|&b| b != 0.0);
-            bias.fill(0.0);
-            applies
+            bias(w).take().is_some_and(|bias| bias.iter().any(|&b| b != 0.0))
         });
     }
 }
@@ -101,7 +103,7 @@ fn any_dropped_bias_is_refused() {
 #[test]
 fn a_transposed_weight_is_refused() {
     refused_in_weights(|w| {
-        let weight = &mut w.h[0].attn.c_proj.weight;
+        let weight = &mut w.layers[0].attn_out.parts[0];
         *weight = changed(weight, |values, rows, cols| {
             (0..rows * cols).map(|i| values[i % rows * cols + i / rows]).collect()
         });
@@ -113,7 +115,7 @@ fn a_transposed_weight_is_refused() {
 fn a_skipped_last_tile_is_refused() {
     refused_in_weights(|w| {
         let n_in = w.config.n_embd;
-        let weight = &mut w.h[0].mlp.c_fc.weight;
+        let weight = &mut w.layers[0].up.parts[0];
         *weight = changed(weight, |mut values, _, cols| {
             values[(n_in - n_in % 32) * cols..].fill(0.0);
             values
@@ -139,29 +141,25 @@ enum Bug {
 /// [`naive::forward`] with a bug: `[T]` -> `[T, V]`.
 fn forward(weights: &Weights, tokens: &[u32], bug: Bug) -> Vec<f32> {
     let config = &weights.config;
-    let (width, eps) = (config.n_embd, config.layer_norm_epsilon as f64);
+    let (width, eps) = (config.n_embd, config.norm.eps as f64);
     let add = |x: &mut [f64], y: Vec<f64>| x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
-    let mut x = Vec::new();
-    for (position, &token) in tokens.iter().enumerate() {
-        let (wte, wpe) = (weights.wte.elements(), weights.wpe.elements());
-        let sum = |c| wte.get(token as usize * width + c) as f64 + wpe.get(position * width + c) as f64;
-        x.extend((0..width).map(sum));
-    }
-    for (i, layer) in weights.h.iter().enumerate() {
-        let h = naive::layernorm(&x, &layer.ln_1, eps);
-        let mut qkv = naive::linear(&h, &layer.attn.c_attn);
+    let mut x = naive::rows(&weights.token_embd, tokens.iter().map(|&token| token as usize));
+    add(&mut x, naive::rows(&weights.position_embd, 0..tokens.len()));
+    for (i, layer) in weights.layers.iter().enumerate() {
+        let h = naive::layernorm(&x, &layer.attn_norm, eps);
+        let mut qkv = naive::linear(&h, &layer.qkv);
         if bug == Bug::StaleRow && i == 0 {
             let row = 3 * width;
             qkv.copy_within(5 * row + width..6 * row, 6 * row + width);
         }
-        add(&mut x, naive::linear(&attention(&qkv, weights, i, bug), &layer.attn.c_proj));
-        let h = naive::layernorm(&x, &layer.ln_2, eps);
-        let mut h = naive::linear(&h, &layer.mlp.c_fc);
-        h.iter_mut().for_each(|v| *v = naive::activation(*v, config.activation));
-        add(&mut x, naive::linear(&h, &layer.mlp.c_proj));
+        add(&mut x, naive::linear(&attention(&qkv, weights, i, bug), &layer.attn_out));
+        let h = naive::layernorm(&x, &layer.mlp_norm, eps);
+        let mut h = naive::linear(&h, &layer.up);
+        h.iter_mut().for_each(|v| *v = naive::activation(*v, config.mlp.activation));
+        add(&mut x, naive::linear(&h, &layer.down));
     }
-    let h = naive::layernorm(&x, &weights.ln_f, eps);
-    let logits = naive::logits(&h, weights.lm_head.as_ref().unwrap_or(&weights.wte));
+    let h = naive::layernorm(&x, &weights.out_norm, eps);
+    let logits = naive::logits(&h, weights.head());
     let round = |v: f64| if bug == Bug::LogitsF16 { f16::from_f64(v).to_f32() } else { v as f32 };
     logits.into_iter().map(round).collect()
 }
@@ -169,13 +167,13 @@ fn forward(weights: &Weights, tokens: &[u32], bug: Bug) -> Vec<f32> {
 /// [`naive::attention`] with a bug.
 fn attention(qkv: &[f64], weights: &Weights, layer: usize, bug: Bug) -> Vec<f64> {
     let config = &weights.config;
-    let (width, head_dim, scale) = (config.n_embd, config.head_dim(), config.attn_scale(layer) as f64);
+    let (width, head_dim, scale) = (config.n_embd, config.attn.head_dim, config.attn.scale[layer] as f64);
     let n_tokens = qkv.len() / (3 * width);
     let part = |t, which, head| &qkv[(3 * t + which) * width + head * head_dim..][..head_dim];
     let mut y = vec![0.0; n_tokens * width];
     for t in 0..n_tokens {
         let n_seen = if bug == Bug::MaskOffByOne { (t + 2).min(n_tokens) } else { t + 1 };
-        for head in 0..config.n_head {
+        for head in 0..config.attn.n_head {
             let dot = |s| part(t, 0, head).iter().zip(part(s, 1, head)).map(|(q, k)| q * k).sum::<f64>();
             let mut p: Vec<f64> = (0..n_seen).map(|s| scale * dot(s)).collect();
             naive::softmax(&mut p);

@@ -8,7 +8,8 @@ use golden::{Distance, Golden, NAMES};
 use halfwarp::{
     backend::{
         Backend,
-        cpu::{CpuBackend, naive::NaiveBackend, simd::Isa},
+        cpu::{CpuBackend, simd::Isa},
+        naive::NaiveBackend,
     },
     batch::{Batch, Rows},
 };

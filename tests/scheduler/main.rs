@@ -7,7 +7,7 @@ mod order;
 mod rig;
 mod watched;
 
-use halfwarp::{Engine, Source, backend::cpu::CpuBackend, source::LoadOptions};
+use halfwarp::{Engine, Source, backend::cpu::CpuBackend, weights::LoadOptions};
 use std::sync::Arc;
 
 /// The bundled model, with a cache of `n_cache` tokens.

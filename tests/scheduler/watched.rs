@@ -5,7 +5,7 @@ use halfwarp::{
     backend::{Backend, Logits, cpu::CpuBackend},
     batch::{Batch, Entry, Phase},
     cache::KvCache,
-    source::LoadOptions,
+    weights::LoadOptions,
 };
 use std::sync::{
     Arc, OnceLock,

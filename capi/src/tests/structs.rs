@@ -26,7 +26,8 @@ fn structs_have_no_padding() {
         device,
         n_threads,
         read_weights,
-        allow_nonfinite
+        allow_nonfinite,
+        n_ctx
     });
     no_padding!(hw_info {
         size,

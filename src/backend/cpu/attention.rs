@@ -12,7 +12,7 @@
 //!    each finishes alone. So no row past a query's own is ever multiplied, not even by zero: it may hold anything.
 //! 3. Scores of rows past a query's own are computed with the rest of their page and then left out.
 //!
-//! Called by [`super::ops`]; compared with [`super::naive::attention`] in `tests/kernels.rs`.
+//! Called by [`super::ops`]; compared with [`naive::attention`](crate::backend::naive::attention) in `tests/kernels.rs`.
 
 use super::{
     linear::chain,

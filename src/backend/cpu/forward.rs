@@ -1,4 +1,4 @@
-//! [`CpuBackend`]'s forward pass: GPT-2 in model order.
+//! [`CpuBackend`]'s forward pass: the decoder in model order.
 
 use super::{
     Activations, CpuBackend, MAX_TOKENS, Plan, Planned, Storage, attention,
@@ -11,6 +11,7 @@ use crate::{
     backend::{Backend, Logits},
     batch::{Batch, Entry, Rows},
     cache::{KvCache, PAGE_LEN},
+    config::Positions,
 };
 
 impl Backend for CpuBackend {
@@ -84,36 +85,37 @@ fn forward(
     logits: &mut [f32],
 ) {
     let config = &weights.config;
-    let (n_tokens, width, eps) = (plan.tokens.len(), config.n_embd, config.layer_norm_epsilon);
+    let Config { n_embd: width, n_ctx, ref attn, ref mlp, .. } = *config;
+    let (n_tokens, eps) = (plan.tokens.len(), config.norm.eps);
     let x = &mut activations.x[..n_tokens * width]; // [T, C]
-    let h = &mut activations.h[..n_tokens * width]; // [T, C]
-    let qkv = &mut activations.qkv[..n_tokens * 3 * width]; // [T, 3C]
-    let inner = &mut activations.inner[..n_tokens * config.n_inner]; // [T, F]
+    let h = &mut activations.h[..n_tokens * width.max(attn.width())]; // [T, C] or [T, H D]
+    let qkv = &mut activations.qkv[..n_tokens * 3 * attn.width()]; // [T, 3 H D]
+    let inner = &mut activations.inner[..n_tokens * mlp.n_inner]; // [T, F]
+    let (normed, attended) = (n_tokens * width, n_tokens * attn.width());
 
-    ops.embed(x, &plan.tokens, &plan.positions, &weights.wte, &weights.wpe);
-    for (i, layer) in weights.h.iter().enumerate() {
-        ops.layernorm(h, x, &layer.ln_1, eps);
-        ops.linear(qkv, h, &layer.attn.c_attn, Then::Store);
-        let shape = AttentionShape {
-            width,
-            head_dim: config.head_dim(),
-            scale: config.attn_scale(i),
-            n_ctx: config.n_ctx,
-        };
-        ops.attention(h, qkv, pages.layer(i), plan.spans(), shape);
-        ops.linear(x, h, &layer.attn.c_proj, Then::Add);
+    ops.embed(x, &plan.tokens, &weights.token_embd);
+    match config.positions {
+        Positions::Learned => ops.add_positions(x, &plan.positions, &weights.position_embd),
+    }
+    for (i, layer) in weights.layers.iter().enumerate() {
+        ops.layernorm(&mut h[..normed], x, &layer.attn_norm, eps);
+        ops.linear(qkv, &h[..normed], &layer.qkv, Then::Store);
+        let shape =
+            AttentionShape { width: attn.width(), head_dim: attn.head_dim, scale: attn.scale[i], n_ctx };
+        ops.attention(&mut h[..attended], qkv, pages.layer(i), plan.spans(), shape);
+        ops.linear(x, &h[..attended], &layer.attn_out, Then::Add);
 
-        ops.layernorm(h, x, &layer.ln_2, eps);
-        ops.linear(inner, h, &layer.mlp.c_fc, Then::Activate(config.activation));
-        ops.linear(x, inner, &layer.mlp.c_proj, Then::Add);
+        ops.layernorm(&mut h[..normed], x, &layer.mlp_norm, eps);
+        ops.linear(inner, &h[..normed], &layer.up, Then::Activate(mlp.activation));
+        ops.linear(x, inner, &layer.down, Then::Add);
     }
     let rows = plan.rows.len();
     for (h, &row) in h.chunks_mut(width).zip(&plan.rows) {
         h.copy_from_slice(&x[row * width..][..width]);
     }
     let (x, h) = (&mut x[..rows * width], &h[..rows * width]);
-    ops.layernorm(x, h, &weights.ln_f, eps);
-    ops.logits(logits, x, weights.lm_head.as_ref().unwrap_or(&weights.wte));
+    ops.layernorm(x, h, &weights.out_norm, eps);
+    ops.logits(logits, x, weights.head());
 }
 
 impl Plan {
@@ -169,17 +171,19 @@ impl Plan {
 impl Storage {
     /// Whether the system would give the memory for so many pages now.
     fn fits(config: &Config, n_pages: usize) -> bool {
-        let width = config.head_dim() + attention::padded(config.head_dim());
-        let n_rows = n_pages.checked_mul(config.n_layer * config.n_head * PAGE_LEN);
+        let attn = &config.attn;
+        let width = attn.head_dim + attention::padded(attn.head_dim);
+        let n_rows = n_pages.checked_mul(config.n_layer * attn.n_head * PAGE_LEN);
         let n_floats = n_rows.and_then(|n| n.checked_mul(width));
         n_floats.is_some_and(|n| Vec::<f32>::new().try_reserve_exact(n).is_ok())
     }
 
     fn new(config: &Config, n_pages: usize) -> Self {
-        let n_rows = config.n_layer * n_pages * config.n_head * PAGE_LEN;
+        let attn = &config.attn;
+        let n_rows = config.n_layer * n_pages * attn.n_head * PAGE_LEN;
         Self {
-            keys: vec![0.0; n_rows * config.head_dim()],
-            values: vec![0.0; n_rows * attention::padded(config.head_dim())],
+            keys: vec![0.0; n_rows * attn.head_dim],
+            values: vec![0.0; n_rows * attention::padded(attn.head_dim)],
             n_pages,
             n_layer: config.n_layer,
         }

@@ -2,7 +2,7 @@
 //!
 //! One row takes one row of weights at a time, in the order in which memory is read fastest. Several rows take a tile
 //! of [`Simd::DOTS`], for fewer loads; a tile's rows of weights are far apart, so that each is the next piece of a long
-//! run of memory. Called by [`super::ops`]; compared with [`super::naive`] in `tests/kernels.rs`.
+//! run of memory. Called by [`super::ops`]; compared with [`naive`](crate::backend::naive) in `tests/kernels.rs`.
 
 use super::{
     simd::{Block, Element, Kernel, LANES, Simd},

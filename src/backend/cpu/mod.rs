@@ -1,6 +1,6 @@
-//! The CPU: the fast path, and its plain twin in [`naive`].
+//! The CPU: the fast path, whose plain twin is [`naive`](super::naive).
 //!
-//! [`CpuBackend`]'s forward pass is GPT-2 in model order, over the operations of [`ops`]. Weights are used where the file is
+//! [`CpuBackend`]'s forward pass is the decoder in model order, over the operations of [`ops`]. Weights are used where the file is
 //! mapped; beside the KV cache the backend holds activations for [`MAX_TOKENS`] tokens. Assumes tokens and sizes that
 //! [`KvCache::append`](crate::cache::KvCache::append) and [`Weights`] have checked. Tested in `tests/parity/` and `tests/invariance/`.
 
@@ -9,7 +9,6 @@ pub mod bandwidth;
 mod forward;
 pub mod linear;
 mod logits;
-pub mod naive;
 pub mod ops;
 pub mod pool;
 mod rows;
@@ -24,7 +23,7 @@ use std::{sync::Arc, thread};
 /// Tokens that go through the layers together; a larger batch is cut.
 pub const MAX_TOKENS: usize = 512;
 
-/// GPT-2 on the CPU, in fp32 over the weights as stored.
+/// A decoder on the CPU, in fp32 over the weights as stored.
 #[derive(Debug)]
 pub struct CpuBackend {
     weights: Arc<Weights>,
@@ -49,9 +48,9 @@ struct Storage {
 struct Activations {
     /// The residual stream, `[T, C]`.
     x: Vec<f32>,
-    /// What goes into a matrix product, `[T, C]`.
+    /// What goes into a matrix product, `[T, C]` or `[T, H D]`.
     h: Vec<f32>,
-    /// `[T, 3C]`.
+    /// `[T, 3 H D]`.
     qkv: Vec<f32>,
     /// `[T, F]`.
     inner: Vec<f32>,
@@ -96,9 +95,9 @@ impl CpuBackend {
             pages: Storage::default(),
             activations: Activations {
                 x: room(config.n_embd),
-                h: room(config.n_embd),
-                qkv: room(3 * config.n_embd),
-                inner: room(config.n_inner),
+                h: room(config.n_embd.max(config.attn.width())),
+                qkv: room(3 * config.attn.width()),
+                inner: room(config.mlp.n_inner),
             },
             plan: Plan::new(config.n_ctx),
             logits: Vec::new(),

@@ -2,11 +2,11 @@
 //! its operands' sizes.
 //!
 //! Called by [`super::CpuBackend`] and the benches. Results depend neither on the number of threads nor on how many
-//! rows share a call. Tested against [`super::naive`] in `tests/kernels.rs`.
+//! rows share a call. Tested against [`naive`](crate::backend::naive) in `tests/kernels.rs`.
 
 use super::{
     attention::{self, Head, Span},
-    linear::{BLOCK, Join, Operands, Part, Stream, Then, TileShape, Tiles, pack},
+    linear::{BLOCK, Join, Operands, Outputs, Part, Stream, Then, TileShape, Tiles, pack},
     logits::{self, Logits},
     pool::Pool,
     rows,
@@ -16,9 +16,13 @@ use super::{
 use crate::{
     Config,
     cache::PAGE_LEN,
-    weights::{Elements, LayerNorm, Linear, Matrix},
+    family::Layout,
+    weights::{Linear, Matrix, Norm, with_elements},
 };
-use std::sync::{Mutex, PoisonError};
+use std::{
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
 
 /// Sums that a task of several tokens keeps at most, beside as many totals: with them a quarter of a second-level cache.
 const MAX_SUMS: usize = 1 << 15;
@@ -51,7 +55,7 @@ pub struct Pages<'a> {
 /// The shape of one layer's attention.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionShape {
-    /// C.
+    /// `H D`.
     pub width: usize,
     /// D.
     pub head_dim: usize,
@@ -72,15 +76,17 @@ impl Ops {
     /// Makes all the room that the operations of a model of shape `config` need for `n_tokens` at once, so that none is
     /// made later. The system gives the memory when it is first used.
     pub fn reserve(&mut self, config: &Config, n_tokens: usize) {
-        let (n_in, n_out) = (config.n_embd.max(config.n_inner), config.n_inner.max(3 * config.n_embd));
         let (_, cols) = self.isa.run(TileShape);
         let own = tiles_scratch(1, MAX_SUMS.max(n_tokens * cols), cols)
-            .max(attention::scratch_len(config.head_dim(), config.n_ctx));
+            .max(attention::scratch_len(config.attn.head_dim, config.n_ctx));
         for scratch in &self.scratch {
             room(&mut scratch.lock().unwrap_or_else(PoisonError::into_inner), own);
         }
-        let parts = n_in.div_ceil(BLOCK) * n_out.next_multiple_of(LANES);
-        room(&mut self.packed, parts.max(n_tokens * n_in.next_multiple_of(BLOCK)));
+        let (c, hd, f) = (config.n_embd, config.attn.width(), config.mlp.n_inner);
+        for (n_in, n_out) in [(c, 3 * hd), (hd, c), (c, f), (f, c)] {
+            let parts = n_in.div_ceil(BLOCK) * n_out.next_multiple_of(LANES);
+            room(&mut self.packed, parts.max(n_tokens * n_in.next_multiple_of(BLOCK)));
+        }
     }
 
     /// The instructions.
@@ -93,32 +99,28 @@ impl Ops {
         self.pool.n_threads()
     }
 
-    /// `y[t] = wte[tokens[t]] + wpe[positions[t]]`, with `y`: `[T, C]`.
-    pub fn embed(&mut self, y: &mut [f32], tokens: &[u32], positions: &[usize], wte: &Matrix, wpe: &Matrix) {
-        let (width, isa) = (wte.cols(), self.isa);
-        assert_eq!(y.len(), tokens.len() * width, "embed: y is [T, C]");
-        for ((y, &token), &position) in y.chunks_mut(width).zip(tokens).zip(positions) {
-            let (token, position) = (token as usize * width, position * width);
-            macro_rules! run {
-                ($token:ident, $position:ident) => {
-                    isa.run(rows::Embed {
-                        y,
-                        token: &$token[token..][..width],
-                        position: &$position[position..][..width],
-                    })
-                };
-            }
-            match (wte.elements(), wpe.elements()) {
-                (Elements::F16(token), Elements::F16(position)) => run!(token, position),
-                (Elements::F16(token), Elements::F32(position)) => run!(token, position),
-                (Elements::F32(token), Elements::F16(position)) => run!(token, position),
-                (Elements::F32(token), Elements::F32(position)) => run!(token, position),
-            }
+    /// `y[t] = table[ids[t]]`, with `y`: `[T, C]`.
+    pub fn embed(&mut self, y: &mut [f32], ids: &[u32], table: &Matrix) {
+        let (width, isa) = (table.n_in(), self.isa);
+        assert_eq!(y.len(), ids.len() * width, "embed: y is [T, C]");
+        for (y, &id) in y.chunks_mut(width).zip(ids) {
+            let row = id as usize * width;
+            with_elements!(table.elements(), w => isa.run(rows::Copy { y, row: &w[row..][..width] }));
+        }
+    }
+
+    /// `y[t] += table[positions[t]]`, with `y`: `[T, C]`.
+    pub fn add_positions(&mut self, y: &mut [f32], positions: &[usize], table: &Matrix) {
+        let (width, isa) = (table.n_in(), self.isa);
+        assert_eq!(y.len(), positions.len() * width, "add_positions: y is [T, C]");
+        for (y, &position) in y.chunks_mut(width).zip(positions) {
+            let row = position * width;
+            with_elements!(table.elements(), w => isa.run(rows::Add { y, row: &w[row..][..width] }));
         }
     }
 
     /// `y[t] = layernorm(x[t])`, with `x`, `y`: `[T, C]`.
-    pub fn layernorm(&mut self, y: &mut [f32], x: &[f32], norm: &LayerNorm, eps: f32) {
+    pub fn layernorm(&mut self, y: &mut [f32], x: &[f32], norm: &Norm, eps: f32) {
         const ROWS: usize = 8;
         let (width, isa) = (norm.weight.len(), self.isa);
         assert_eq!(x.len(), y.len(), "layernorm: x and y are [T, C]");
@@ -132,32 +134,45 @@ impl Ops {
 
     /// `y = then(x · weight + bias)`, with `x`: `[T, in]`, `y`: `[T, out]`.
     pub fn linear(&mut self, y: &mut [f32], x: &[f32], linear: &Linear, then: Then) {
-        let (n_in, n_out) = (linear.weight.rows(), linear.weight.cols());
+        let (n_in, n_out) = (linear.n_in(), linear.n_out());
         let n_tokens = x.len() / n_in;
         assert_eq!(
             (x.len(), y.len()),
             (n_tokens * n_in, n_tokens * n_out),
             "linear: x is [T, in], y [T, out]"
         );
-        match linear.weight.elements() {
-            Elements::F16(w) => self.product(y, Operands { x, w, bias: &linear.bias, n_in, n_out, then }),
-            Elements::F32(w) => self.product(y, Operands { x, w, bias: &linear.bias, n_in, n_out, then }),
+        let mut first = 0;
+        for part in &linear.parts {
+            let cols = first..first + part.n_out();
+            let bias = linear.bias.as_ref().map(|bias| &bias[cols.clone()]);
+            let (layout, n_out) = (part.layout(), part.n_out());
+            first = cols.end;
+            let y = Output { y, stride: linear.n_out(), cols };
+            with_elements!(part.elements(), w => self.product(y, Operands { x, w, layout, bias, n_in, n_out, then }));
         }
     }
 
-    fn product<E: Element>(&mut self, y: &mut [f32], of: Operands<E>) {
+    fn product<E: Element>(&mut self, y: Output, of: Operands<E>) {
         let (n_blocks, n_threads) = (of.n_blocks(), self.pool.n_threads());
         let is_even = n_blocks.is_multiple_of(n_threads) || n_blocks >= 4 * n_threads;
-        match of.n_tokens() {
-            0 => {}
-            1 if is_even => self.blocks(y, of),
-            1 => self.stream(y, of),
+        match (of.n_tokens(), of.layout) {
+            (0, _) => {}
+            (1, Layout::OutIn) => self.outputs(y, of),
+            (1, Layout::InOut) if is_even => self.blocks(y, of),
+            (1, Layout::InOut) => self.stream(y, of),
             _ => self.tiles(y, of),
         }
     }
 
+    /// For one token and weights `[out, in]`.
+    fn outputs<E: Element>(&mut self, y: Output, of: Operands<E>) {
+        let cols = of.n_out.div_ceil(self.pool.n_threads()).next_multiple_of(LANES);
+        let isa = self.isa;
+        self.pool.stripes([y.cut(cols)], |[y], _, _| isa.run(Outputs { of, y }));
+    }
+
     /// For one token, where the threads' shares of the blocks are even.
-    fn blocks<E: Element>(&mut self, y: &mut [f32], of: Operands<E>) {
+    fn blocks<E: Element>(&mut self, y: Output, of: Operands<E>) {
         let width = of.n_out.next_multiple_of(LANES);
         let isa = self.isa;
         let parts = room(&mut self.packed, of.n_blocks() * width);
@@ -165,23 +180,21 @@ impl Ops {
             isa.run(Part { of, block, sums });
         });
         let cols = of.n_out.div_ceil(self.pool.n_threads()).next_multiple_of(4 * LANES);
-        self.pool.stripes([Striped::new(y, of.n_out, Cut::Cols(cols))], |[y], _, _| {
-            isa.run(Join { of, parts, y });
-        });
+        self.pool.stripes([y.cut(cols)], |[y], _, _| isa.run(Join { of, parts, y }));
     }
 
-    fn stream<E: Element>(&mut self, y: &mut [f32], of: Operands<E>) {
+    fn stream<E: Element>(&mut self, y: Output, of: Operands<E>) {
         // With their totals half of a first-level cache.
         const MAX_COLS: usize = 2048;
         let cols = of.n_out.div_ceil(self.pool.n_threads()).next_multiple_of(4 * LANES).min(MAX_COLS);
         let (isa, scratch) = (self.isa, &self.scratch);
-        self.pool.stripes([Striped::new(y, of.n_out, Cut::Cols(cols))], |[y], _, thread| {
+        self.pool.stripes([y.cut(cols)], |[y], _, thread| {
             let n_sums = 2 * y.cols().len().next_multiple_of(LANES);
             with_scratch(scratch, thread, n_sums, |sums| isa.run(Stream { of, y, sums }));
         });
     }
 
-    fn tiles<E: Element>(&mut self, y: &mut [f32], of: Operands<E>) {
+    fn tiles<E: Element>(&mut self, y: Output, of: Operands<E>) {
         let (most, cols) = self.isa.run(TileShape);
         let n_tokens = of.n_tokens();
         let (isa, scratch) = (self.isa, &self.scratch);
@@ -195,7 +208,7 @@ impl Ops {
         let (n_tiles, most_tiles) = (of.n_out.div_ceil(cols), (MAX_SUMS / (n_tokens * cols)).max(1));
         let n_stripes = n_tiles.div_ceil(most_tiles).next_multiple_of(self.pool.n_threads());
         let width = n_tiles.div_ceil(n_stripes) * cols;
-        self.pool.stripes([Striped::new(y, of.n_out, Cut::Cols(width))], |[y], _, thread| {
+        self.pool.stripes([y.cut(width)], |[y], _, thread| {
             with_scratch(scratch, thread, tiles_scratch(n_tokens, width, cols), |room| {
                 let (panel, sums) = room.split_at_mut(BLOCK * cols);
                 isa.run(Tiles { of, packed, y, panel, sums });
@@ -203,7 +216,7 @@ impl Ops {
         });
     }
 
-    /// Appends the keys and values in `qkv` to `pages` and attends: `qkv`: `[T, 3C]` -> `y`: `[T, C]`.
+    /// Appends the keys and values in `qkv` to `pages` and attends: `qkv`: `[T, 3 H D]` -> `y`: `[T, H D]`.
     pub fn attention<'s>(
         &mut self,
         y: &mut [f32],
@@ -213,7 +226,7 @@ impl Ops {
         shape: AttentionShape,
     ) {
         let AttentionShape { width, head_dim, scale, n_ctx } = shape;
-        assert_eq!(qkv.len(), 3 * y.len(), "attention: qkv is [T, 3C], y [T, C]");
+        assert_eq!(qkv.len(), 3 * y.len(), "attention: qkv is [T, 3 H D], y [T, H D]");
         let (isa, scratch) = (self.isa, &self.scratch);
         let n_head = width / head_dim;
         let (key_len, value_len) = (head_dim * PAGE_LEN, attention::padded(head_dim) * PAGE_LEN);
@@ -234,18 +247,29 @@ impl Ops {
     pub fn logits(&mut self, y: &mut [f32], x: &[f32], weight: &Matrix) {
         /// Rows of the matrix that a task takes.
         const ROWS: usize = 252;
-        let (isa, width) = (self.isa, weight.cols());
+        let (isa, width) = (self.isa, weight.n_in());
         if y.is_empty() {
             return;
         }
         let x =
             logits::pack(room(&mut self.packed, x.len() / width * width.next_multiple_of(LANES)), x, width);
-        self.pool.stripes([Striped::new(y, weight.rows(), Cut::Cols(ROWS))], |[y], _, _| {
-            match weight.elements() {
-                Elements::F16(w) => isa.run(Logits { y, x, w, width }),
-                Elements::F32(w) => isa.run(Logits { y, x, w, width }),
-            }
+        self.pool.stripes([Striped::new(y, weight.n_out(), Cut::Cols(ROWS))], |[y], _, _| {
+            with_elements!(weight.elements(), w => isa.run(Logits { y, x, w, width }));
         });
+    }
+}
+
+/// Where a product goes: some columns of `y`, `[T, stride]`.
+struct Output<'a> {
+    y: &'a mut [f32],
+    stride: usize,
+    cols: Range<usize>,
+}
+
+impl<'a> Output<'a> {
+    /// Stripes of `width` columns.
+    fn cut(self, width: usize) -> Striped<'a> {
+        Striped::columns(self.y, self.stride, self.cols, Cut::Cols(width))
     }
 }
 

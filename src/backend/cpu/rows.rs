@@ -1,28 +1,44 @@
 //! What is done to each token's row by itself: embedding and LayerNorm.
 //!
-//! Called by [`super::ops`]; compared with [`super::naive`] in `tests/kernels.rs`.
+//! Called by [`super::ops`]; compared with [`naive`](crate::backend::naive) in `tests/kernels.rs`.
 
 use super::simd::{Element, Kernel, LANES, Simd};
 use crate::weights;
 
-/// `y[c] = wte[token, c] + wpe[position, c]`.
-pub struct Embed<'a, A, B> {
+/// `y[c] = row[c]`, widened.
+pub struct Copy<'a, E> {
     /// `[C]`.
     pub y: &'a mut [f32],
-    /// The token's row of `wte`, `[C]`.
-    pub token: &'a [A],
-    /// The position's row of `wpe`, `[C]`.
-    pub position: &'a [B],
+    /// A row of a table, `[C]`.
+    pub row: &'a [E],
 }
 
-impl<A: Element, B: Element> Kernel for Embed<'_, A, B> {
+impl<E: Element> Kernel for Copy<'_, E> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let rows = self.token.chunks(LANES).zip(self.position.chunks(LANES));
-        for (y, (token, position)) in self.y.chunks_mut(LANES).zip(rows) {
-            s.store_part(s.add(load(s, token), load(s, position)), y);
+        for (y, row) in self.y.chunks_mut(LANES).zip(self.row.chunks(LANES)) {
+            s.store_part(load(s, row), y);
+        }
+    }
+}
+
+/// `y[c] += row[c]`, widened.
+pub struct Add<'a, E> {
+    /// `[C]`.
+    pub y: &'a mut [f32],
+    /// A row of a table, `[C]`.
+    pub row: &'a [E],
+}
+
+impl<E: Element> Kernel for Add<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for (y, row) in self.y.chunks_mut(LANES).zip(self.row.chunks(LANES)) {
+            s.store_part(s.add(load(s, &*y), load(s, row)), y);
         }
     }
 }
@@ -37,8 +53,8 @@ pub struct LayerNorm<'a> {
     /// `[C]`.
     pub x: &'a [f32],
     /// `[C]` each.
-    pub norm: &'a weights::LayerNorm,
-    /// From config.json.
+    pub norm: &'a weights::Norm,
+    /// From the config.
     pub eps: f32,
 }
 
@@ -59,10 +75,18 @@ impl Kernel for LayerNorm<'_> {
             squares = s.fma(d, d, squares);
         }
         let scale = s.splat(1.0 / (s.sum(squares) / width + self.eps).sqrt());
-        let params = self.norm.weight.chunks(LANES).zip(self.norm.bias.chunks(LANES));
-        for ((y, x), (weight, bias)) in self.y.chunks_mut(LANES).zip(self.x.chunks(LANES)).zip(params) {
+        let bias = self.norm.bias.as_deref();
+        let rows = self.y.chunks_mut(LANES).zip(self.x.chunks(LANES));
+        for (c, ((y, x), weight)) in rows.zip(self.norm.weight.chunks(LANES)).enumerate() {
             let normal = s.mul(s.sub(load(s, x), mean), scale);
-            s.store_part(s.fma(normal, load(s, weight), load(s, bias)), y);
+            let v = match bias {
+                Some(bias) => {
+                    let bias = &bias[c * LANES..];
+                    s.fma(normal, load(s, weight), load(s, &bias[..bias.len().min(LANES)]))
+                }
+                None => s.mul(normal, load(s, weight)),
+            };
+            s.store_part(v, y);
         }
     }
 }

@@ -19,6 +19,7 @@ pub enum Cut {
 #[derive(Debug)]
 pub struct Striped<'a> {
     start: *mut f32,
+    stride: usize,
     n_rows: usize,
     n_cols: usize,
     cut: Cut,
@@ -32,11 +33,18 @@ unsafe impl Sync for Striped<'_> {}
 impl<'a> Striped<'a> {
     /// `values` as rows of `n_cols`, cut as `cut` says; the last stripe may be smaller.
     pub fn new(values: &'a mut [f32], n_cols: usize, cut: Cut) -> Self {
-        let n_rows = values.len() / n_cols;
-        assert_eq!(values.len(), n_rows * n_cols, "a matrix is whole rows");
+        Self::columns(values, n_cols, 0..n_cols, cut)
+    }
+
+    /// The columns `cols` of `values` as rows of `stride`, cut as `cut` says; a stripe counts its columns from `cols.start`.
+    pub fn columns(values: &'a mut [f32], stride: usize, cols: Range<usize>, cut: Cut) -> Self {
+        let n_rows = values.len() / stride;
+        assert_eq!(values.len(), n_rows * stride, "a matrix is whole rows");
+        assert!(cols.start <= cols.end && cols.end <= stride, "columns {cols:?} of {stride}");
         let (Cut::Rows(width) | Cut::Cols(width)) = cut;
         assert!(width > 0, "a stripe is not empty");
-        Self { start: values.as_mut_ptr(), n_rows, n_cols, cut, exclusive: PhantomData }
+        let start = values.as_mut_ptr().wrapping_add(cols.start);
+        Self { start, stride, n_rows, n_cols: cols.len(), cut, exclusive: PhantomData }
     }
 
     fn n_stripes(&self) -> usize {
@@ -56,9 +64,9 @@ impl<'a> Striped<'a> {
             Cut::Rows(width) => (range(width, self.n_rows), 0..self.n_cols),
             Cut::Cols(width) => (0..self.n_rows, range(width, self.n_cols)),
         };
-        // SAFETY: `rows` and `cols` start inside the matrix, because i < n_stripes.
-        let start = unsafe { self.start.add(rows.start * self.n_cols + cols.start) };
-        Stripe { start, stride: self.n_cols, n_rows: rows.len(), cols, exclusive: PhantomData }
+        // SAFETY: `rows` and `cols` start inside the matrix, because i < n_stripes and its columns end within the stride.
+        let start = unsafe { self.start.add(rows.start * self.stride + cols.start) };
+        Stripe { start, stride: self.stride, n_rows: rows.len(), cols, exclusive: PhantomData }
     }
 }
 

@@ -170,17 +170,17 @@ impl CudaBackend {
         let GraphKey { n_columns, n_chunks, has_rows, draws: kind } = key;
         let run = Step { gpu, kernels, dims, step, n_columns, n_chunks };
 
-        run.embed(act, &model.wte, &model.wpe)?;
-        for (i, (layer, pages)) in model.h.iter().zip(pages).enumerate() {
-            run.qkv(act, pages, &layer.ln_1, &layer.c_attn)?;
-            run.attention(act, pages, config.attn_scale(i))?;
-            run.merge(act, &layer.attn_c_proj)?;
+        run.embed(act, &model.token_embd, &model.position_embd)?;
+        for (i, (layer, pages)) in model.layers.iter().zip(pages).enumerate() {
+            run.qkv(act, pages, &layer.attn_norm, &layer.qkv)?;
+            run.attention(act, pages, config.attn.scale[i])?;
+            run.merge(act, &layer.attn_out)?;
 
-            run.fc(act, &layer.ln_2, &layer.c_fc)?;
-            run.add(act, &layer.mlp_c_proj)?;
+            run.fc(act, &layer.mlp_norm, &layer.up)?;
+            run.add(act, &layer.down)?;
         }
         if has_rows {
-            run.logits(&mut logits.buffer, act, &model.ln_f, model.lm_head.as_ref().unwrap_or(&model.wte))?;
+            run.logits(&mut logits.buffer, act, &model.out_norm, model.head())?;
         }
         draws.launch(gpu, kind, n_columns, step, (&logits.buffer, &logits.drawn))?;
         Ok(())

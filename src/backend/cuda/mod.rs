@@ -117,7 +117,7 @@ impl CudaBackend {
         let kernels = Kernels::load(&gpu, &dims)?;
         let model = Model::upload(&gpu, &kernels, weights, progress)?;
         let columns = kernels::COLUMN_COUNTS[2] as usize;
-        let chunks = columns * config.n_head * dims.max_chunks() as usize;
+        let chunks = columns * config.attn.n_head * dims.max_chunks() as usize;
         let zeros = |len, what| gpu.zeros(len, what);
         Ok(Self {
             graphs: HashMap::new(),
@@ -127,9 +127,9 @@ impl CudaBackend {
             activations: Activations {
                 residual: zeros(columns * config.n_embd, "activations")?,
                 q: zeros(columns * config.n_embd, "activations")?,
-                chunk_out: zeros(chunks * config.head_dim(), "activations")?,
+                chunk_out: zeros(chunks * config.attn.head_dim, "activations")?,
                 chunk_stats: zeros(chunks * 2, "activations")?,
-                inner: zeros(columns * planes_len(config.n_inner), "activations")?,
+                inner: zeros(columns * planes_len(config.mlp.n_inner), "activations")?,
             },
             prefill: Prefill::new(&gpu, &config, &dims)?,
             step: gpu.zeros(dims.step_len(), "the step")?,
@@ -160,13 +160,13 @@ fn cache_bytes(config: &Config, n_tokens: usize) -> usize {
 
 /// Floats of a page's keys, in one layer.
 fn page_len(config: &Config) -> usize {
-    config.n_head * crate::cache::PAGE_LEN * config.head_dim().next_multiple_of(8)
+    config.attn.n_head * crate::cache::PAGE_LEN * config.attn.head_dim.next_multiple_of(8)
 }
 
 /// Bytes of everything that steps and prompts use beside weights and cache.
 fn work_bytes(config: &Config, dims: &Dims) -> usize {
-    let chunks = config.n_head * dims.max_chunks() as usize * (config.head_dim() + 2);
-    let column = 2 * config.n_embd + planes_len(config.n_inner) + chunks + config.n_vocab;
+    let chunks = config.attn.n_head * dims.max_chunks() as usize * (config.attn.head_dim + 2);
+    let column = 2 * config.n_embd + planes_len(config.mlp.n_inner) + chunks + config.n_vocab;
     let step = 4 * (kernels::COLUMN_COUNTS[2] as usize * column + dims.step_len());
     step + Prefill::n_bytes(config, dims) + sample::n_bytes(config.n_vocab)
 }

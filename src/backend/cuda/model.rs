@@ -1,7 +1,7 @@
 //! The weights on the device: copied from the map through two pinned buffers, and packed there.
 //!
 //! Each piece of a matrix goes file -> pinned memory -> device -> packed matrix; while one piece travels, the next is copied into
-//! the other pinned buffer. fp32 matrices are rounded to fp16 on the way.
+//! the other pinned buffer. fp32 and bf16 matrices are rounded to fp16 on the way.
 
 use super::{
     driver::{Buffer, Gpu, Staging},
@@ -10,9 +10,12 @@ use super::{
 };
 use crate::{
     Config, Result, Weights,
-    weights::{self, Elements, Matrix},
+    config::Positions,
+    family::Layout,
+    weights::{self, Matrix, StoredType},
 };
-use half::f16;
+use half::{bf16, f16};
+use std::borrow::Cow;
 
 /// Bytes of a piece, at most, where a tile's rows are not more.
 pub const PIECE: usize = 8 << 20;
@@ -21,44 +24,52 @@ pub const PIECE: usize = 8 << 20;
 #[derive(Debug)]
 pub struct Model {
     /// Token embeddings, `[V, C]`.
-    pub wte: Packed,
+    pub token_embd: Packed,
     /// Position embeddings, `[N, C]`, fp16, row-major.
-    pub wpe: Buffer<u16>,
+    pub position_embd: Buffer<u16>,
     /// The layers.
-    pub h: Vec<Layer>,
+    pub layers: Vec<Layer>,
     /// Before the logits.
-    pub ln_f: Norm,
-    /// `[V, C]`, where the logits are not made with `wte`.
-    pub lm_head: Option<Packed>,
+    pub out_norm: Norm,
+    /// `[V, C]`, where the logits are not made with the token embeddings.
+    pub head: Option<Packed>,
 }
 
 /// One Transformer layer.
 #[derive(Debug)]
 pub struct Layer {
     /// Before attention.
-    pub ln_1: Norm,
+    pub attn_norm: Norm,
     /// Queries, keys and values.
-    pub c_attn: Linear,
+    pub qkv: Linear,
     /// Back to the residual stream.
-    pub attn_c_proj: Linear,
+    pub attn_out: Linear,
     /// Before the MLP.
-    pub ln_2: Norm,
+    pub mlp_norm: Norm,
     /// Into the MLP.
-    pub c_fc: Linear,
+    pub up: Linear,
     /// Back to the residual stream.
-    pub mlp_c_proj: Linear,
+    pub down: Linear,
 }
 
 /// Bytes that a model of shape `config` takes on a device, and that loading it takes beside.
 pub fn n_bytes(config: &Config) -> usize {
-    let (c, f, v) = (config.n_embd, config.n_inner, config.n_vocab);
+    let (c, f, v) = (config.n_embd, config.mlp.n_inner, config.n_vocab);
     let linear = |n_in, n_out| 2 * Packed::len(n_out, n_in) + 4 * n_out;
     let layer = linear(c, 3 * c) + linear(c, c) + linear(c, f) + linear(f, c) + 4 * 4 * c;
-    let heads = if config.tie_word_embeddings { 1 } else { 2 };
-    config.n_layer * layer + heads * 2 * Packed::len(v, c) + 2 * config.n_ctx * c + 8 * c + 2 * PIECE
+    let tables = if config.tied { 1 } else { 2 };
+    let positions = match config.positions {
+        Positions::Learned => 2 * config.n_ctx * c,
+    };
+    config.n_layer * layer + tables * 2 * Packed::len(v, c) + positions + 8 * c + 2 * PIECE
 }
 
 impl Model {
+    /// The matrix that makes the logits.
+    pub fn head(&self) -> &Packed {
+        self.head.as_ref().unwrap_or(&self.token_embd)
+    }
+
     /// Puts `weights` on the device, calling `progress` with the bytes done and those in all.
     pub fn upload(
         gpu: &Gpu,
@@ -69,11 +80,11 @@ impl Model {
         let total = weights.matrices().map(Matrix::n_bytes).sum();
         let mut loader = Loader { gpu, kernels, staging: gpu.staging(PIECE)?, done: 0, total, progress };
         let model = Self {
-            wte: loader.rows(&weights.wte)?,
-            wpe: gpu.upload(&half_bits(&weights.wpe), "wpe")?,
-            h: weights.h.iter().map(|layer| loader.layer(layer)).collect::<Result<_>>()?,
-            ln_f: loader.norm(&weights.ln_f)?,
-            lm_head: weights.lm_head.as_ref().map(|m| loader.rows(m)).transpose()?,
+            token_embd: loader.table(&weights.token_embd)?,
+            position_embd: gpu.upload(&half_bits(&weights.position_embd), "position embeddings")?,
+            layers: weights.layers.iter().map(|layer| loader.layer(layer)).collect::<Result<_>>()?,
+            out_norm: loader.norm(&weights.out_norm)?,
+            head: weights.head.as_ref().map(|head| loader.table(head)).transpose()?,
         };
         gpu.synchronize()?;
         Ok(model)
@@ -93,76 +104,105 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn layer(&mut self, layer: &weights::Layer) -> Result<Layer> {
         Ok(Layer {
-            ln_1: self.norm(&layer.ln_1)?,
-            c_attn: self.linear(&layer.attn.c_attn)?,
-            attn_c_proj: self.linear(&layer.attn.c_proj)?,
-            ln_2: self.norm(&layer.ln_2)?,
-            c_fc: self.linear(&layer.mlp.c_fc)?,
-            mlp_c_proj: self.linear(&layer.mlp.c_proj)?,
+            attn_norm: self.norm(&layer.attn_norm)?,
+            qkv: self.linear(&layer.qkv)?,
+            attn_out: self.linear(&layer.attn_out)?,
+            mlp_norm: self.norm(&layer.mlp_norm)?,
+            up: self.linear(&layer.up)?,
+            down: self.linear(&layer.down)?,
         })
     }
 
-    fn norm(&self, norm: &weights::LayerNorm) -> Result<Norm> {
+    fn norm(&self, norm: &weights::Norm) -> Result<Norm> {
         Ok(Norm {
             gain: self.gpu.upload(&norm.weight, "a LayerNorm")?,
-            shift: self.gpu.upload(&norm.bias, "a LayerNorm")?,
+            shift: self.gpu.upload(&or_zeros(&norm.bias, norm.weight.len()), "a LayerNorm")?,
         })
     }
 
-    /// A matrix `[in, out]`, as GPT-2's Conv1D keeps it.
     fn linear(&mut self, linear: &weights::Linear) -> Result<Linear> {
-        let from = &linear.weight;
-        let weight =
-            self.packed(from, from.cols(), from.rows(), TILE_K as usize, Kernels::pack_transposed)?;
-        Ok(Linear { weight, bias: self.gpu.upload(&linear.bias, "a bias")? })
+        let bias = or_zeros(&linear.bias, linear.n_out());
+        Ok(Linear { weight: self.packed(&linear.parts)?, bias: self.gpu.upload(&bias, "a bias")? })
     }
 
-    /// A matrix `[V, C]`.
-    fn rows(&mut self, from: &Matrix) -> Result<Packed> {
-        self.packed(from, from.rows(), from.cols(), 1, Kernels::pack_rows)
+    fn table(&mut self, table: &Matrix) -> Result<Packed> {
+        self.packed(std::slice::from_ref(table))
     }
 
-    /// Packs `from` piece by piece, each a multiple of `unit` rows of it.
-    fn packed(
-        &mut self,
-        from: &Matrix,
-        n_rows: usize,
-        n_cols: usize,
-        unit: usize,
-        pack: Pack,
-    ) -> Result<Packed> {
+    /// Packs the parts of a matrix, one under the other.
+    fn packed(&mut self, parts: &[Matrix]) -> Result<Packed> {
+        let n_rows = parts.iter().map(Matrix::n_out).sum();
+        let n_cols = parts.first().map_or(0, Matrix::n_in);
         let pieces = self.gpu.alloc(Packed::len(n_rows, n_cols), "a weight matrix")?;
         let mut packed = Packed { pieces, n_rows, n_cols };
-        let (bytes, width): (&[u8], usize) = match from.elements() {
-            Elements::F16(values) => (bytemuck::cast_slice(values), 2),
-            Elements::F32(values) => (bytemuck::cast_slice(values), 4),
+        let mut first = 0;
+        for part in parts {
+            match part.layout() {
+                Layout::OutIn => self.pieces(&mut packed, part, (first, 1), Kernels::pack_rows)?,
+                Layout::InOut => {
+                    assert_eq!(parts.len(), 1, "a matrix [in, out] holds all outputs of its layer");
+                    self.pieces(&mut packed, part, (0, TILE_K as usize), Kernels::pack_transposed)?;
+                }
+            }
+            first += part.n_out();
+        }
+        Ok(packed)
+    }
+
+    /// Packs `from` piece by piece, each a multiple of `unit` rows as they are stored; they follow the `first` rows that are
+    /// packed.
+    fn pieces(
+        &mut self,
+        packed: &mut Packed,
+        from: &Matrix,
+        (first, unit): (usize, usize),
+        pack: Pack,
+    ) -> Result<()> {
+        let row_len = match from.layout() {
+            Layout::InOut => from.n_out(),
+            Layout::OutIn => from.n_in(),
         };
-        let row_len = from.cols() * width;
-        let len = (PIECE / row_len / unit).max(1) * unit;
-        for (i, piece) in bytes.chunks(len * row_len).enumerate() {
-            let on_device = self.staging.send(self.gpu, piece)?;
-            pack(
-                self.kernels,
-                self.gpu,
-                &mut packed,
-                on_device,
-                (i * len, piece.len() / row_len),
-                width == 4,
-            )?;
+        let (stored, sent) = (from.stored_type().width(), sent_width(from.stored_type()));
+        let len = (PIECE / (row_len * sent) / unit).max(1) * unit;
+        for (i, piece) in from.elements().bytes().chunks(len * row_len * stored).enumerate() {
+            let on_device = self.staging.send(self.gpu, &sent_bytes(from.stored_type(), piece))?;
+            let rows = (first + i * len, piece.len() / (row_len * stored));
+            pack(self.kernels, self.gpu, packed, on_device, rows, sent == 4)?;
             self.done += piece.len();
             (self.progress)(self.done, self.total)?;
         }
-        Ok(packed)
+        Ok(())
     }
 }
 
 /// [`Kernels::pack_rows`] or [`Kernels::pack_transposed`].
 type Pack = fn(&Kernels, &Gpu, &mut Packed, &Buffer<u8>, (usize, usize), bool) -> Result<()>;
 
+/// Bytes of an element as it travels: bf16 is widened to fp32.
+fn sent_width(stored: StoredType) -> usize {
+    match stored {
+        StoredType::F16 => 2,
+        StoredType::F32 | StoredType::Bf16 => 4,
+    }
+}
+
+/// A piece of a matrix as it travels.
+fn sent_bytes(stored: StoredType, piece: &[u8]) -> Cow<'_, [u8]> {
+    match stored {
+        StoredType::F16 | StoredType::F32 => piece.into(),
+        StoredType::Bf16 => {
+            let halves: &[bf16] = bytemuck::cast_slice(piece);
+            halves.iter().flat_map(|v| v.to_f32().to_ne_bytes()).collect()
+        }
+    }
+}
+
 /// The elements in fp16.
 fn half_bits(matrix: &Matrix) -> Vec<u16> {
-    match matrix.elements() {
-        Elements::F16(values) => values.iter().map(|v| v.to_bits()).collect(),
-        Elements::F32(values) => values.iter().map(|&v| f16::from_f32(v).to_bits()).collect(),
-    }
+    let elements = matrix.elements();
+    (0..matrix.n_out() * matrix.n_in()).map(|i| f16::from_f32(elements.get(i)).to_bits()).collect()
+}
+
+fn or_zeros(bias: &Option<Vec<f32>>, len: usize) -> Cow<'_, [f32]> {
+    bias.as_deref().map_or_else(|| vec![0.0; len].into(), Cow::from)
 }

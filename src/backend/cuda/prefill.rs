@@ -122,16 +122,16 @@ impl CudaBackend {
         let Prefill { plan, on_device, activations: act, .. } = prefill;
         let run = Prompt { gpu, kernels, dims, plan, on_device };
 
-        run.embed(act, &model.wte, &model.wpe)?;
-        for (i, (layer, pages)) in model.h.iter().zip(pages).enumerate() {
-            run.layernorm(act, &layer.ln_1)?;
-            run.qkv(act, pages, &layer.c_attn)?;
-            run.attention(act, pages, config.attn_scale(i))?;
-            run.attn_c_proj(act, &layer.attn_c_proj)?;
+        run.embed(act, &model.token_embd, &model.position_embd)?;
+        for (i, (layer, pages)) in model.layers.iter().zip(pages).enumerate() {
+            run.layernorm(act, &layer.attn_norm)?;
+            run.qkv(act, pages, &layer.qkv)?;
+            run.attention(act, pages, config.attn.scale[i])?;
+            run.attn_c_proj(act, &layer.attn_out)?;
 
-            run.layernorm(act, &layer.ln_2)?;
-            run.c_fc(act, &layer.c_fc)?;
-            run.mlp_c_proj(act, &layer.mlp_c_proj)?;
+            run.layernorm(act, &layer.mlp_norm)?;
+            run.c_fc(act, &layer.up)?;
+            run.mlp_c_proj(act, &layer.down)?;
         }
         Ok(())
     }
@@ -150,8 +150,7 @@ impl CudaBackend {
         let n_columns = n_columns.expect("a step has at most MAX_COLUMNS columns");
         let run = Step { gpu, kernels, dims, step, n_columns, n_chunks: 0 };
         run.gather(activations, &prefill.activations)?;
-        let head = model.lm_head.as_ref().unwrap_or(&model.wte);
-        run.logits(&mut logits.buffer, activations, &model.ln_f, head)?;
+        run.logits(&mut logits.buffer, activations, &model.out_norm, model.head())?;
         draws.launch(gpu, kind, n_columns, step, (&logits.buffer, &logits.drawn))?;
         draws.clear();
         Ok(())

@@ -27,7 +27,8 @@ impl Shape {
             "model_type": "gpt2", "vocab_size": 50257, "n_positions": 1024,
             "n_layer": n_layer, "n_head": n_head, "n_embd": n_embd,
         });
-        Config::from_json(json.to_string().as_bytes()).map_err(|e| Failure::because("--random", e))
+        halfwarp::family::parse_config(json.to_string().as_bytes())
+            .map_err(|e| Failure::because("--random", e))
     }
 }
 

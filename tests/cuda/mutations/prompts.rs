@@ -3,7 +3,7 @@
 use crate::rig::Random;
 use half::f16;
 use halfwarp::{
-    Config, Result,
+    Result,
     backend::cuda::{
         driver::{Buffer, Gpu},
         images::Image,
@@ -91,7 +91,7 @@ impl Pass {
         let n_embd = n_head * head_dim;
         let json = serde_json::json!({"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 1, "n_head": n_head,
             "n_embd": n_embd, "n_inner": n_inner, "n_positions": 128, "vocab_size": 67, "layer_norm_epsilon": 1e-5});
-        let config = Config::from_json(json.to_string().as_bytes())?;
+        let config = halfwarp::family::parse_config(json.to_string().as_bytes())?;
         let mut gpu = Gpu::open(0)?.with_images(images);
         gpu.bind()?;
         gpu.n_sms = n_sms.unwrap_or(gpu.n_sms);

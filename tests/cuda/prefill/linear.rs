@@ -40,14 +40,14 @@ impl Sum {
     }
 }
 
-/// Each output with its tolerance, for a matrix `[in, out]`.
+/// Each output with its tolerance.
 fn product(linear: &weights::Linear, x: &[f64]) -> Vec<(f64, f64)> {
-    let n_out = linear.weight.cols();
-    let elements = linear.weight.elements();
+    let n_out = linear.n_out();
+    let weight = &linear.parts[0];
     let mut sums = vec![Sum::default(); n_out];
     for (k, x) in x.iter().enumerate() {
         for (r, sum) in sums.iter_mut().enumerate() {
-            sum.add(f64::from(elements.get(k * n_out + r)) * x);
+            sum.add(f64::from(weight.get(r, k)) * x);
         }
         if (k + 1) % SLICE == 0 || k + 1 == x_len(linear) {
             sums.iter_mut().for_each(Sum::end_slice);
@@ -58,12 +58,12 @@ fn product(linear: &weights::Linear, x: &[f64]) -> Vec<(f64, f64)> {
         let y = sum.total + f64::from(bias);
         (y, sum.tolerance(n_slices) + EPS * y.abs())
     };
-    sums.iter().zip(&linear.bias).map(with_bias).collect()
+    sums.iter().zip(linear.bias.as_ref().expect("GPT-2 has biases")).map(with_bias).collect()
 }
 
 /// Inputs.
 fn x_len(linear: &weights::Linear) -> usize {
-    linear.weight.rows()
+    linear.n_in()
 }
 
 /// Where token `t` of a sequence with this page table has head `head`'s vector.
@@ -84,7 +84,7 @@ fn check_products(rig: &mut Rig, n_tokens: usize) {
 fn check_products_on(rig: &mut Rig, n_tokens: usize, n_sms: u32) -> (Vec<f32>, Vec<f32>, Vec<f32>, Vec<f64>) {
     rig.gpu.n_sms = n_sms;
     let config = rig.weights.config.clone();
-    let (c, f, head_dim) = (config.n_embd, config.n_inner, config.head_dim());
+    let (c, f, head_dim) = (config.n_embd, config.mlp.n_inner, config.attn.head_dim);
     // Tokens fill pages in an order of their own.
     let table: Vec<u32> = (0..n_tokens.div_ceil(PAGE_LEN) as u32).rev().collect();
     rig.plan(&[(&vec![1; n_tokens], 0, &table)]);
@@ -94,9 +94,9 @@ fn check_products_on(rig: &mut Rig, n_tokens: usize, n_sms: u32) -> (Vec<f32>, V
     let residual = random_floats(8, n_tokens * c, 20.0);
 
     let (run, act, pages, model) = rig.prompt();
-    run.qkv(act, pages, &model.h[0].c_attn).unwrap();
+    run.qkv(act, pages, &model.layers[0].qkv).unwrap();
     run.gpu.write(&mut act.residual, 0, &residual).unwrap();
-    run.mlp_c_proj(act, &model.h[0].mlp_c_proj).unwrap();
+    run.mlp_c_proj(act, &model.layers[0].down).unwrap();
     let (q, added) = (rig.read(&rig.act.q, n_tokens * c), rig.read(&rig.act.residual, n_tokens * c));
     let (keys, values) = (
         rig.read(&rig.pages.keys, rig.pages.keys.len()),
@@ -104,16 +104,16 @@ fn check_products_on(rig: &mut Rig, n_tokens: usize, n_sms: u32) -> (Vec<f32>, V
     );
     let (run, act, _, model) = rig.prompt();
     run.gpu.write(&mut act.residual, 0, &residual).unwrap();
-    run.attn_c_proj(act, &model.h[0].attn_c_proj).unwrap();
-    run.c_fc(act, &model.h[0].c_fc).unwrap();
+    run.attn_c_proj(act, &model.layers[0].attn_out).unwrap();
+    run.c_fc(act, &model.layers[0].up).unwrap();
     let projected = rig.read(&rig.act.residual, n_tokens * c);
     let inner = rig.read_halves(&rig.act.inner, n_tokens, f);
 
-    let layer = &rig.weights.h[0];
+    let layer = &rig.weights.layers[0];
     for t in 0..n_tokens {
         let h = &h[t * c..][..c];
-        for (r, (y, tolerance)) in product(&layer.attn.c_attn, h).into_iter().enumerate() {
-            let at = cache_at(&table, config.n_head, rig.dims.padded_dim(), t, r % c / head_dim);
+        for (r, (y, tolerance)) in product(&layer.qkv, h).into_iter().enumerate() {
+            let at = cache_at(&table, config.attn.n_head, rig.dims.padded_dim(), t, r % c / head_dim);
             let ours = match r / c {
                 0 => q[t * c + r],
                 1 => keys[at + r % head_dim],
@@ -122,8 +122,8 @@ fn check_products_on(rig: &mut Rig, n_tokens: usize, n_sms: u32) -> (Vec<f32>, V
             assert_close(ours.into(), y, tolerance, what("c_attn", t, r));
         }
         for (name, linear, x, ours) in [
-            ("attn.c_proj", &layer.attn.c_proj, h, &projected),
-            ("mlp.c_proj", &layer.mlp.c_proj, &x[t * f..][..f], &added),
+            ("attn.c_proj", &layer.attn_out, h, &projected),
+            ("mlp.c_proj", &layer.down, &x[t * f..][..f], &added),
         ] {
             for (r, (y, tolerance)) in product(linear, x).into_iter().enumerate() {
                 let y = y + f64::from(residual[t * c + r]);
@@ -131,7 +131,7 @@ fn check_products_on(rig: &mut Rig, n_tokens: usize, n_sms: u32) -> (Vec<f32>, V
                 assert_close(ours[t * c + r].into(), y, tolerance, what(name, t, r));
             }
         }
-        for (r, (y, tolerance)) in product(&layer.mlp.c_fc, h).into_iter().enumerate() {
+        for (r, (y, tolerance)) in product(&layer.up, h).into_iter().enumerate() {
             let y = y.max(0.0);
             let tolerance = tolerance + SPLIT * y + SPLIT_MIN;
             assert_close(inner[t * f + r], y, tolerance, what("c_fc", t, r));
@@ -193,16 +193,17 @@ fn layernorm_matches_its_twin() {
                     random_floats(c as u64, n_tokens * c, 1.0).iter().map(|x| x + 50.0).collect();
                 let (run, act, _, model) = rig.prompt();
                 run.gpu.write(&mut act.residual, 0, &x).unwrap();
-                run.layernorm(act, &model.h[0].ln_1).unwrap();
+                run.layernorm(act, &model.layers[0].attn_norm).unwrap();
                 let h = rig.read_halves(&rig.act.h, n_tokens, c);
-                let norm = &rig.weights.h[0].ln_1;
+                let norm = &rig.weights.layers[0].attn_norm;
                 for (t, x) in x.chunks(c).enumerate() {
                     let mean = x.iter().map(|&x| f64::from(x)).sum::<f64>() / c as f64;
                     let variance = x.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / c as f64;
-                    let scale = 1.0 / (variance + f64::from(rig.weights.config.layer_norm_epsilon)).sqrt();
+                    let scale = 1.0 / (variance + f64::from(rig.weights.config.norm.eps)).sqrt();
                     for (i, &x) in x.iter().enumerate() {
                         let y = (f64::from(x) - mean) * scale;
-                        let y = y * f64::from(norm.weight[i]) + f64::from(norm.bias[i]);
+                        let y = y * f64::from(norm.weight[i])
+                            + f64::from(norm.bias.as_ref().expect("GPT-2 has biases")[i]);
                         // The mean is a sum in a tree of c / 32 + 5 levels; the variance is of the same kind; then a few
                         // operations; then two halves.
                         let levels = (c.div_ceil(32) + 10) as f64;
@@ -226,13 +227,13 @@ fn embedding_is_exact() {
     let tables: [Vec<u32>; 2] = [(0..10).collect(), (10..20).collect()];
     rig.plan(&[(&tokens[..200], 100, &tables[0]), (&tokens[200..], 0, &tables[1])]);
     let x = rig.read(&rig.act.residual, 300 * 72);
-    let (wte, wpe) = (rig.weights.wte.elements(), rig.weights.wpe.elements());
+    let (tokens_table, positions) = (&rig.weights.token_embd, &rig.weights.position_embd);
     for (i, &x) in x.iter().enumerate() {
         let (t, c) = (i / 72, i % 72);
         let position = if t < 200 { 100 + t } else { t - 200 };
         assert_eq!(
             x,
-            wte.get(tokens[t] as usize * 72 + c) + wpe.get(position * 72 + c),
+            tokens_table.get(tokens[t] as usize, c) + positions.get(position, c),
             "token {t}, column {c}"
         );
     }

@@ -5,7 +5,7 @@ mod linear;
 mod models;
 
 use halfwarp::{
-    Config, Weights,
+    Weights,
     backend::cuda::{
         driver::{Buffer, Gpu},
         kernels::{Dims, Kernels, MAX_TOKENS, Pages, Plan, Prompt, PromptActivations},
@@ -46,7 +46,7 @@ impl Rig {
             r#"{{"model_type": "gpt2", "activation_function": "{activation}", "n_layer": 1, "n_head": {n_head}, "n_embd": {n_embd},
                 "n_inner": {n_inner}, "n_positions": 640, "vocab_size": 67, "layer_norm_epsilon": 1e-5}}"#
         );
-        let weights = Weights::random(Config::from_json(json.as_bytes()).unwrap(), 3);
+        let weights = Weights::random(halfwarp::family::parse_config(json.as_bytes()).unwrap(), 3);
         let config = &weights.config;
         let gpu = Gpu::open(0).unwrap();
         gpu.bind().unwrap();
@@ -74,7 +74,7 @@ impl Rig {
         }
         self.gpu.write(&mut self.on_device, 0, self.plan.words()).unwrap();
         let (run, act, _, model) = self.prompt();
-        run.embed(act, &model.wte, &model.wpe).unwrap();
+        run.embed(act, &model.token_embd, &model.position_embd).unwrap();
     }
 
     fn prompt(&mut self) -> (Prompt<'_>, &mut PromptActivations, &mut Pages, &Model) {

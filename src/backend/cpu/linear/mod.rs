@@ -1,4 +1,4 @@
-//! `y = x · w + b` with `w` as GPT-2's Conv1D stores it, `[in, out]`.
+//! `y = x · w + b` with `w` stored `[in, out]`, as GPT-2's Conv1D does, or `[out, in]`, as `nn.Linear` does.
 //!
 //! ```text
 //! for t, o:  y[t, o] = then(Σ_blocks Σ_i x[t, i] w[i, o] + b[o])
@@ -6,7 +6,7 @@
 //!            blocks are added in order, from 0
 //! ```
 //!
-//! Lanes are outputs, so this sum is all that the three ways below compute, and they agree to the bit:
+//! Lanes are outputs, so this sum is all that the ways below compute, and they agree to the bit:
 //!
 //! 1. One token, many blocks ([`Part`], [`Join`]): the weights are the work, and memory is read fastest in order. A task
 //!    takes a block, which is contiguous in `w`; then the blocks' sums are added.
@@ -14,17 +14,21 @@
 //!    flow through registers, and the sums wait in the first-level cache.
 //! 3. Several tokens ([`Tiles`]): a task takes some columns. Tiles of tokens x columns are summed in registers over some
 //!    rows of `w`, which are widened once for all tokens; what the next rows need comes into the cache meanwhile.
+//! 4. One token, `[out, in]` ([`Outputs`]): a task takes some outputs, whose weights are contiguous, and turns sixteen by
+//!    sixteen of them, so that lanes are outputs again. Several tokens do the same as they widen ([`Tiles`]).
 //!
-//! Called by [`super::ops`]; compared with [`super::naive::linear`] in `tests/kernels.rs`.
+//! Called by [`super::ops`]; compared with [`naive::linear`](crate::backend::naive::linear) in `tests/kernels.rs`.
 
+mod outputs;
 mod stream;
 mod tiles;
 
+pub use outputs::Outputs;
 pub use stream::{Join, Part, Stream};
 pub use tiles::{TileShape, Tiles, pack};
 
 use super::simd::{Element, LANES, Simd, math};
-use crate::config::Activation;
+use crate::{config::Activation, family::Layout};
 use std::ops::Range;
 
 /// What becomes of `x · w + b`.
@@ -38,15 +42,17 @@ pub enum Then {
     Add,
 }
 
-/// A matrix product's operands: `x` `[T, in]`, `w` `[in, out]`, `bias` `[out]`.
+/// A matrix product's operands: `x` `[T, in]`, `w` `[in, out]` or `[out, in]`, `bias` `[out]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Operands<'a, E> {
     /// Activations, row-major.
     pub x: &'a [f32],
     /// Weights, row-major.
     pub w: &'a [E],
+    /// How they are stored.
+    pub layout: Layout,
     /// One per output.
-    pub bias: &'a [f32],
+    pub bias: Option<&'a [f32]>,
     /// `in`.
     pub n_in: usize,
     /// `out`.
@@ -105,11 +111,13 @@ pub fn chain<S: Simd, const T: usize, const N: usize>(
 /// Adds the bias from column `col` on, does what comes then, and writes as many lanes as `y` has room for.
 #[inline(always)]
 fn finish<S: Simd, E: Element>(s: S, of: &Operands<E>, sum: S::V, col: usize, y: &mut [f32]) {
-    let bias = &of.bias[col..];
     let n = y.len().min(LANES);
-    let v = match bias.first_chunk() {
-        Some(bias) => s.add(sum, s.load(bias)),
-        None => s.add(sum, s.load_part(bias)),
+    let v = match of.bias {
+        None => sum,
+        Some(bias) => match bias[col..].first_chunk() {
+            Some(bias) => s.add(sum, s.load(bias)),
+            None => s.add(sum, s.load_part(&bias[col..])),
+        },
     };
     let y = &mut y[..n];
     let v = match of.then {

@@ -15,7 +15,9 @@ use super::{
         tile::Stripe,
     },
     BLOCK, Operands, chain, finish,
+    outputs::turned,
 };
+use crate::family::Layout;
 use std::ops::Range;
 
 /// Most tokens in a tile of an instruction set, and the columns of one.
@@ -88,7 +90,7 @@ type Row<const N: usize> = [[f32; LANES]; N];
 fn tiles<S: Simd, E: Element, const N: usize>(s: S, task: Tiles<E>) {
     let Tiles { of, packed, mut y, panel, sums } = task;
     let (n_tokens, cols) = (y.n_rows(), y.cols());
-    let height = if n_tokens <= FEW { FEW_ROWS } else { BLOCK };
+    let height = if n_tokens <= FEW && of.layout == Layout::InOut { FEW_ROWS } else { BLOCK };
     let panel: &mut [Row<N>] = panel.as_chunks_mut().0.as_chunks_mut().0;
     let sums: &mut [Row<N>] = sums.as_chunks_mut().0.as_chunks_mut().0;
     let (sums, totals) = sums.split_at_mut(sums.len() / 2);
@@ -142,9 +144,12 @@ impl<E: Element, const N: usize> Tile<'_, '_, E, N> {
     #[inline(always)]
     fn multiply<S: Simd>(&mut self, s: S, x: &[f32], panel: &mut [Row<N>]) {
         let panel = &mut panel[..self.rows.len()];
-        let mut is_wide = self.col + N * LANES > self.of.n_out;
+        let mut is_wide = self.of.layout == Layout::OutIn || self.col + N * LANES > self.of.n_out;
         if is_wide {
-            self.widen(s, panel);
+            match self.of.layout {
+                Layout::InOut => self.widen(s, panel),
+                Layout::OutIn => self.turn(s, panel),
+            }
         }
         let n_tokens = self.sums.len();
         for group in groups(n_tokens, S::TILE.0) {
@@ -248,6 +253,25 @@ impl<E: Element, const N: usize> Tile<'_, '_, E, N> {
             }
         }
     }
+
+    /// Widens the tile to fp32 and turns it to `[in, out]`, zero past the last column.
+    #[inline(always)]
+    fn turn<S: Simd>(&self, s: S, panel: &mut [Row<N>]) {
+        for n in 0..N {
+            let col = self.col + n * LANES;
+            if col >= self.of.n_out {
+                panel.iter_mut().for_each(|to| to[n] = [0.0; LANES]);
+                continue;
+            }
+            for (i, panel) in panel.chunks_mut(LANES).enumerate() {
+                let first = self.rows.start + i * LANES;
+                let w = turned(s, self.of, col, first..first + panel.len());
+                for k in 0..panel.len() {
+                    s.store(w[k], &mut panel[k][n]);
+                }
+            }
+        }
+    }
 }
 
 /// Asks for weights that are needed next, in the order in which memory is read fastest, a cache line a time.
@@ -262,9 +286,11 @@ struct Ahead<'a, E> {
 }
 
 impl<'a, E: Element> Ahead<'a, E> {
-    /// For the columns `cols` of the rows `rows`, as far as the matrix goes.
+    /// For the columns `cols` of the rows `rows`, as far as the matrix goes. Weights `[out, in]` are read in long runs,
+    /// which the machine foresees.
     #[inline(always)]
     fn new(of: &Operands<'a, E>, rows: Range<usize>, cols: Range<usize>) -> Self {
+        let rows = if of.layout == Layout::InOut { rows } else { 0..0 };
         let rows = rows.start * of.n_out + cols.start..rows.end * of.n_out;
         Self { w: of.w, stride: of.n_out, rows, width: cols.len(), n_asked: 0 }
     }

@@ -23,7 +23,7 @@ mod portable;
 mod x86;
 
 pub use block::Block;
-use half::f16;
+use half::{bf16, f16};
 use portable::Portable;
 use std::fmt;
 
@@ -47,6 +47,8 @@ pub trait Simd: Copy {
     fn load(self, from: &[f32; LANES]) -> Self::V;
     /// Lane `i` is `from[i]`, widened.
     fn load_f16(self, from: &[f16; LANES]) -> Self::V;
+    /// Lane `i` is `from[i]`, widened.
+    fn load_bf16(self, from: &[bf16; LANES]) -> Self::V;
     /// `to[i]` is lane `i`.
     fn store(self, v: Self::V, to: &mut [f32; LANES]);
     /// `a + b`
@@ -69,6 +71,8 @@ pub trait Simd: Copy {
     fn first(self, v: Self::V, n: usize, rest: Self::V) -> Self::V;
     /// `2^n` for whole `n` in -126..=127.
     fn exp2_whole(self, n: Self::V) -> Self::V;
+    /// Lane `i` of vector `j` is lane `j` of vector `i`.
+    fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
     /// Asks for the cache line of `at` in the second-level cache, without waiting for it.
     fn prefetch<T>(self, at: &T);
 
@@ -135,6 +139,14 @@ impl Element for f16 {
     #[inline(always)]
     fn load<S: Simd>(s: S, from: &[Self; LANES]) -> S::V {
         s.load_f16(from)
+    }
+}
+
+impl Element for bf16 {
+    const ZERO: Self = bf16::ZERO;
+    #[inline(always)]
+    fn load<S: Simd>(s: S, from: &[Self; LANES]) -> S::V {
+        s.load_bf16(from)
     }
 }
 

@@ -2,7 +2,7 @@
 //! aarch64.
 
 use super::{LANES, Simd};
-use half::f16;
+use half::{bf16, f16};
 
 /// One expression for every lane. A loop, because the compiler makes vector instructions of it, where it leaves
 /// `array::from_fn` a function call a lane.
@@ -42,6 +42,11 @@ impl Simd for Portable {
     #[inline(always)]
     fn load_f16(self, from: &[f16; LANES]) -> Self::V {
         lanes!(i => widen(from[i].to_bits()))
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, from: &[bf16; LANES]) -> Self::V {
+        lanes!(i => f32::from_bits((from[i].to_bits() as u32) << 16))
     }
 
     #[inline(always)]
@@ -98,6 +103,17 @@ impl Simd for Portable {
     fn exp2_whole(self, n: Self::V) -> Self::V {
         // Adding 1.5 · 2^23 leaves n + 0x4b40_0000 in the bits; the shift keeps n, to which the exponent's bias is added.
         lanes!(i => f32::from_bits((n[i] + 12_582_912.0).to_bits().wrapping_add(127) << 23))
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES] {
+        let mut columns = [[0.0; LANES]; LANES];
+        for i in 0..LANES {
+            for j in 0..LANES {
+                columns[j][i] = rows[i][j];
+            }
+        }
+        columns
     }
 
     #[inline(always)]

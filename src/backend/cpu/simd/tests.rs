@@ -1,5 +1,5 @@
 use super::{math, *};
-use crate::{backend::cpu::naive, config::Activation};
+use crate::{backend::naive, config::Activation};
 
 /// Runs `f` over `x`, in place, for each instruction set.
 struct Map<'a, F>(&'a mut [f32], F);

@@ -5,7 +5,7 @@
 //! that take a pointer get one from a reference to an array of exactly the bytes that they access.
 
 use super::{Kernel, LANES, Simd};
-use half::f16;
+use half::{bf16, f16};
 use std::{arch::x86_64::*, is_x86_feature_detected as has};
 
 /// AVX-512 F, BW, DQ and VL, with all that AVX2 needs.
@@ -72,6 +72,10 @@ impl Simd for Avx512 {
         fn splat(x: f32) -> __m512 = _mm512_set1_ps(x);
         fn load(from: &[f32; LANES]) -> __m512 = _mm512_loadu_ps(from.as_ptr());
         fn load_f16(from: &[f16; LANES]) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast()));
+        fn load_bf16(from: &[bf16; LANES]) -> __m512 = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(
+            _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.as_ptr().cast())),
+        ));
+        fn transpose(rows: [__m512; LANES]) -> [__m512; LANES] = transpose16(rows);
         fn store(v: __m512, to: &mut [f32; LANES]) -> () = _mm512_storeu_ps(to.as_mut_ptr(), v);
         fn add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
         fn sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
@@ -117,6 +121,11 @@ impl Simd for Avx2 {
             _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast())),
             _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().add(8).cast())),
         ];
+        fn load_bf16(from: &[bf16; LANES]) -> Self::V = [
+            widen8(_mm_loadu_si128(from.as_ptr().cast())),
+            widen8(_mm_loadu_si128(from.as_ptr().add(8).cast())),
+        ];
+        fn transpose(rows: [Self::V; LANES]) -> [Self::V; LANES] = transpose8x4(rows);
         fn add(a: Self::V, b: Self::V) -> Self::V = [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])];
         fn sub(a: Self::V, b: Self::V) -> Self::V = [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])];
         fn mul(a: Self::V, b: Self::V) -> Self::V = [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])];
@@ -173,4 +182,89 @@ fn first8(v: __m256, n: usize, rest: __m256) -> __m256 {
 fn exp2_whole8(n: __m256) -> __m256 {
     let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+}
+
+/// bf16 to fp32.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn widen8(v: __m128i) -> __m256 {
+    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(v)))
+}
+
+/// Within each quarter of a register the 4x4 blocks are transposed, then the quarters.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transpose16(rows: [__m512; LANES]) -> [__m512; LANES] {
+    let mut by_four = [_mm512_setzero_ps(); LANES];
+    for (rows, columns) in rows.as_chunks::<4>().0.iter().zip(by_four.as_chunks_mut::<4>().0) {
+        let (ab, cd) = (_mm512_unpacklo_ps(rows[0], rows[1]), _mm512_unpacklo_ps(rows[2], rows[3]));
+        let (ab_high, cd_high) = (_mm512_unpackhi_ps(rows[0], rows[1]), _mm512_unpackhi_ps(rows[2], rows[3]));
+        columns[0] = low_halves(ab, cd);
+        columns[1] = high_halves(ab, cd);
+        columns[2] = low_halves(ab_high, cd_high);
+        columns[3] = high_halves(ab_high, cd_high);
+    }
+    let mut columns = [_mm512_setzero_ps(); LANES];
+    for i in 0..4 {
+        let (a, b, c, d) = (by_four[i], by_four[4 + i], by_four[8 + i], by_four[12 + i]);
+        let (even_ab, odd_ab) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+        let (even_cd, odd_cd) = (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
+        columns[i] = _mm512_shuffle_f32x4::<0x88>(even_ab, even_cd);
+        columns[4 + i] = _mm512_shuffle_f32x4::<0x88>(odd_ab, odd_cd);
+        columns[8 + i] = _mm512_shuffle_f32x4::<0xdd>(even_ab, even_cd);
+        columns[12 + i] = _mm512_shuffle_f32x4::<0xdd>(odd_ab, odd_cd);
+    }
+    columns
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn low_halves(a: __m512, b: __m512) -> __m512 {
+    _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn high_halves(a: __m512, b: __m512) -> __m512 {
+    _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
+}
+
+/// Four blocks of 8x8, of which two change places.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transpose8x4(rows: [[__m256; 2]; LANES]) -> [[__m256; 2]; LANES] {
+    let mut columns = [[_mm256_setzero_ps(); 2]; LANES];
+    for half in 0..2 {
+        for other in 0..2 {
+            let mut block = [_mm256_setzero_ps(); 8];
+            for i in 0..8 {
+                block[i] = rows[8 * half + i][other];
+            }
+            let block = transpose8(block);
+            for i in 0..8 {
+                columns[8 * other + i][half] = block[i];
+            }
+        }
+    }
+    columns
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transpose8(rows: [__m256; 8]) -> [__m256; 8] {
+    let mut by_four = [_mm256_setzero_ps(); 8];
+    for (rows, columns) in rows.as_chunks::<4>().0.iter().zip(by_four.as_chunks_mut::<4>().0) {
+        let (ab, cd) = (_mm256_unpacklo_ps(rows[0], rows[1]), _mm256_unpacklo_ps(rows[2], rows[3]));
+        let (ab_high, cd_high) = (_mm256_unpackhi_ps(rows[0], rows[1]), _mm256_unpackhi_ps(rows[2], rows[3]));
+        columns[0] = _mm256_shuffle_ps::<0x44>(ab, cd);
+        columns[1] = _mm256_shuffle_ps::<0xee>(ab, cd);
+        columns[2] = _mm256_shuffle_ps::<0x44>(ab_high, cd_high);
+        columns[3] = _mm256_shuffle_ps::<0xee>(ab_high, cd_high);
+    }
+    let mut columns = [_mm256_setzero_ps(); 8];
+    for i in 0..4 {
+        columns[i] = _mm256_permute2f128_ps::<0x20>(by_four[i], by_four[4 + i]);
+        columns[4 + i] = _mm256_permute2f128_ps::<0x31>(by_four[i], by_four[4 + i]);
+    }
+    columns
 }

@@ -137,16 +137,16 @@ impl Dims {
         use super::images::constants as c;
         Ok(Self {
             n_embd: limit("n_embd", config.n_embd, max_inner)?,
-            n_head: config.n_head as u32,
-            head_dim: limit("head_dim (n_embd / n_head)", config.head_dim(), MAX_HEAD_DIM)?,
-            n_inner: limit("n_inner", config.n_inner, max_inner)?,
+            n_head: config.attn.n_head as u32,
+            head_dim: limit("head_dim (n_embd / n_head)", config.attn.head_dim, MAX_HEAD_DIM)?,
+            n_inner: limit("n_inner", config.mlp.n_inner, max_inner)?,
             n_pages: config.n_ctx.div_ceil(cache::PAGE_LEN) as u32,
-            activation: match config.activation {
+            activation: match config.mlp.activation {
                 Activation::GeluTanh => c::ACTIVATION_GELU_TANH,
                 Activation::GeluErf => c::ACTIVATION_GELU_ERF,
                 Activation::Relu => c::ACTIVATION_RELU,
             },
-            eps: config.layer_norm_epsilon,
+            eps: config.norm.eps,
         })
     }
 

@@ -141,13 +141,13 @@ impl PromptActivations {
             residual: gpu.zeros(MAX_TOKENS * config.n_embd, what)?,
             q: gpu.zeros(MAX_TOKENS * config.n_embd, what)?,
             h: gpu.zeros(2 * MAX_TOKENS * padded(config.n_embd), what)?,
-            inner: gpu.zeros(2 * MAX_TOKENS * padded(config.n_inner), what)?,
+            inner: gpu.zeros(2 * MAX_TOKENS * padded(config.mlp.n_inner), what)?,
         })
     }
 
     /// Their bytes.
     pub fn n_bytes(config: &Config) -> usize {
-        MAX_TOKENS * (2 * 4 * config.n_embd + 4 * padded(config.n_embd) + 4 * padded(config.n_inner))
+        MAX_TOKENS * (2 * 4 * config.n_embd + 4 * padded(config.n_embd) + 4 * padded(config.mlp.n_inner))
     }
 }
 

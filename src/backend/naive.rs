@@ -1,4 +1,4 @@
-//! GPT-2 in plain loops and float64, never optimised: the twin that everything fast is compared with.
+//! The decoder in plain loops and float64, never optimised: the twin that everything fast is compared with.
 //!
 //! Each function is the textbook formula for one operation, on whole arrays. [`NaiveBackend`] strings them into a
 //! [`Backend`] that recomputes a sequence from its first token on every call. Checked against Hugging Face's float64
@@ -9,34 +9,35 @@ use crate::{
     backend::{Backend, Logits},
     batch::{Batch, Rows},
     cache::{KvCache, PAGE_LEN},
-    config::Activation,
-    weights::{LayerNorm, Linear, Matrix},
+    config::{Activation, Positions},
+    weights::{Linear, Matrix, Norm},
 };
 use std::sync::Arc;
 
 /// `y = (x - mean) / √(variance + eps) · weight + bias` for each row of `x`, `[T, C]`.
-pub fn layernorm(x: &[f64], norm: &LayerNorm, eps: f64) -> Vec<f64> {
+pub fn layernorm(x: &[f64], norm: &Norm, eps: f64) -> Vec<f64> {
     let width = norm.weight.len();
     let mut y = Vec::with_capacity(x.len());
     for row in x.chunks(width) {
         let mean = row.iter().sum::<f64>() / width as f64;
         let variance = row.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / width as f64;
         for c in 0..width {
-            y.push((row[c] - mean) / (variance + eps).sqrt() * norm.weight[c] as f64 + norm.bias[c] as f64);
+            let bias = norm.bias.as_ref().map_or(0.0, |bias| bias[c] as f64);
+            y.push((row[c] - mean) / (variance + eps).sqrt() * norm.weight[c] as f64 + bias);
         }
     }
     y
 }
 
-/// `y[t, o] = bias[o] + Σ_i x[t, i] weight[i, o]`, with `x`: `[T, in]`, `y`: `[T, out]`.
+/// `y[t, o] = bias[o] + Σ_i x[t, i] weight(i, o)`, the outputs of all parts side by side, with `x`: `[T, in]`, `y`: `[T, out]`.
 pub fn linear(x: &[f64], linear: &Linear) -> Vec<f64> {
-    let (n_in, n_out, weight) = (linear.weight.rows(), linear.weight.cols(), linear.weight.elements());
-    let mut y = Vec::with_capacity(x.len() / n_in * n_out);
-    for row in x.chunks(n_in) {
-        for o in 0..n_out {
-            let mut sum = linear.bias[o] as f64;
-            for i in 0..n_in {
-                sum += row[i] * weight.get(i * n_out + o) as f64;
+    let mut y = Vec::with_capacity(x.len() / linear.n_in() * linear.n_out());
+    for row in x.chunks(linear.n_in()) {
+        let outputs = linear.parts.iter().flat_map(|part| (0..part.n_out()).map(move |o| (part, o)));
+        for (all, (part, o)) in outputs.enumerate() {
+            let mut sum = linear.bias.as_ref().map_or(0.0, |bias| bias[all] as f64);
+            for i in 0..part.n_in() {
+                sum += row[i] * part.get(o, i) as f64;
             }
             y.push(sum);
         }
@@ -46,11 +47,11 @@ pub fn linear(x: &[f64], linear: &Linear) -> Vec<f64> {
 
 /// `logits[t, v] = Σ_c x[t, c] weight[v, c]`, with `x`: `[T, C]`, `weight`: `[V, C]`.
 pub fn logits(x: &[f64], weight: &Matrix) -> Vec<f64> {
-    let (width, elements) = (weight.cols(), weight.elements());
-    let mut y = Vec::with_capacity(x.len() / width * weight.rows());
+    let width = weight.n_in();
+    let mut y = Vec::with_capacity(x.len() / width * weight.n_out());
     for row in x.chunks(width) {
-        for v in 0..weight.rows() {
-            y.push((0..width).map(|c| row[c] * elements.get(v * width + c) as f64).sum());
+        for v in 0..weight.n_out() {
+            y.push((0..width).map(|c| row[c] * weight.get(v, c) as f64).sum());
         }
     }
     y
@@ -100,14 +101,14 @@ pub fn softmax(x: &mut [f64]) {
     }
 }
 
-/// Causal attention of every position over those up to itself: `qkv`: `[T, 3C]` -> `[T, C]`.
+/// Causal attention of every position over those up to itself: `qkv`: `[T, 3 H D]` -> `[T, H D]`.
 pub fn attention(qkv: &[f64], config: &Config, layer: usize) -> Vec<f64> {
-    let (width, head_dim) = (config.n_embd, config.head_dim());
+    let (width, head_dim) = (config.attn.width(), config.attn.head_dim);
     let n_tokens = qkv.len() / (3 * width);
-    let scale = config.attn_scale(layer) as f64;
+    let scale = config.attn.scale[layer] as f64;
     let mut y = vec![0.0; n_tokens * width];
     for t in 0..n_tokens {
-        for head in 0..config.n_head {
+        for head in 0..config.attn.n_head {
             let q = &qkv[t * 3 * width + head * head_dim..][..head_dim];
             let mut scores = Vec::with_capacity(t + 1);
             for s in 0..=t {
@@ -129,27 +130,29 @@ pub fn attention(qkv: &[f64], config: &Config, layer: usize) -> Vec<f64> {
 /// Logits of every position of `tokens`: `[T]` -> `[T, V]`.
 pub fn forward(weights: &Weights, tokens: &[u32]) -> Vec<f64> {
     let config = &weights.config;
-    let (width, eps) = (config.n_embd, config.layer_norm_epsilon as f64);
-    let (wte, wpe) = (weights.wte.elements(), weights.wpe.elements());
-    let mut x = Vec::with_capacity(tokens.len() * width);
-    for (position, &token) in tokens.iter().enumerate() {
-        for c in 0..width {
-            x.push(wte.get(token as usize * width + c) as f64 + wpe.get(position * width + c) as f64);
-        }
+    let eps = config.norm.eps as f64;
+    let mut x = rows(&weights.token_embd, tokens.iter().map(|&token| token as usize));
+    match config.positions {
+        Positions::Learned => add(&mut x, &rows(&weights.position_embd, 0..tokens.len())),
     }
-    for (i, layer) in weights.h.iter().enumerate() {
-        let h = layernorm(&x, &layer.ln_1, eps);
-        let qkv = linear(&h, &layer.attn.c_attn);
+    for (i, layer) in weights.layers.iter().enumerate() {
+        let h = layernorm(&x, &layer.attn_norm, eps);
+        let qkv = linear(&h, &layer.qkv);
         let h = attention(&qkv, config, i);
-        add(&mut x, &linear(&h, &layer.attn.c_proj));
+        add(&mut x, &linear(&h, &layer.attn_out));
 
-        let h = layernorm(&x, &layer.ln_2, eps);
-        let mut h = linear(&h, &layer.mlp.c_fc);
-        h.iter_mut().for_each(|v| *v = activation(*v, config.activation));
-        add(&mut x, &linear(&h, &layer.mlp.c_proj));
+        let h = layernorm(&x, &layer.mlp_norm, eps);
+        let mut h = linear(&h, &layer.up);
+        h.iter_mut().for_each(|v| *v = activation(*v, config.mlp.activation));
+        add(&mut x, &linear(&h, &layer.down));
     }
-    let h = layernorm(&x, &weights.ln_f, eps);
-    logits(&h, weights.lm_head.as_ref().unwrap_or(&weights.wte))
+    let h = layernorm(&x, &weights.out_norm, eps);
+    logits(&h, weights.head())
+}
+
+/// Rows of a table, one after the other.
+pub fn rows(table: &Matrix, ids: impl Iterator<Item = usize>) -> Vec<f64> {
+    ids.flat_map(|id| (0..table.n_in()).map(move |c| table.get(id, c) as f64)).collect()
 }
 
 fn add(x: &mut [f64], y: &[f64]) {

@@ -4,7 +4,7 @@
 //! mapped, so a map never reaches past the end of the file as it was at that moment. Tested in
 //! `tests/malformed_weights/`.
 
-use super::{WeightsError, header::Header, mapped::Registration};
+use super::{FormatError, mapped::Registration, safetensors::Header};
 use crate::memory;
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -60,8 +60,8 @@ fn stamp(metadata: &Metadata) -> (u64, Option<SystemTime>) {
 }
 
 /// Opens the safetensors file at `path` and checks it; with `read` it is read into memory instead of mapped.
-pub fn open(path: &Path, read: bool) -> Result<(Header, Bytes), WeightsError> {
-    let io = |source| WeightsError::Io { path: path.into(), source };
+pub fn open(path: &Path, read: bool) -> Result<(Header, Bytes), FormatError> {
+    let io = |source| FormatError::Io { path: path.into(), source };
     let mut file = open_regular(path)?;
     let metadata = file.metadata().map_err(io)?;
     let header = Header::read(&file, metadata.len(), path)?;
@@ -74,11 +74,7 @@ pub fn open(path: &Path, read: bool) -> Result<(Header, Bytes), WeightsError> {
     // with SIGBUS. The documentation of `Weights` states both, and `LoadOptions::read` avoids them.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
     if map.len() as u64 != metadata.len() {
-        return Err(WeightsError::Size {
-            path: path.into(),
-            needed: metadata.len(),
-            found: map.len() as u64,
-        });
+        return Err(FormatError::Size { path: path.into(), needed: metadata.len(), found: map.len() as u64 });
     }
     let registration = Registration::new(&map, path);
     let stamp = stamp(&metadata);
@@ -86,13 +82,13 @@ pub fn open(path: &Path, read: bool) -> Result<(Header, Bytes), WeightsError> {
 }
 
 /// The whole of a small text file, such as config.json.
-pub fn read_text(path: &Path) -> Result<Vec<u8>, WeightsError> {
+pub fn read_text(path: &Path) -> Result<Vec<u8>, FormatError> {
     const LIMIT: u64 = 16 << 20;
-    let io = |source| WeightsError::Io { path: path.into(), source };
+    let io = |source| FormatError::Io { path: path.into(), source };
     let file = open_regular(path)?;
     let found = file.metadata().map_err(io)?.len();
     if found > LIMIT {
-        return Err(WeightsError::TooLarge { path: path.into(), found, limit: LIMIT });
+        return Err(FormatError::TooLarge { path: path.into(), found, limit: LIMIT });
     }
     let mut text = Vec::new();
     file.take(LIMIT).read_to_end(&mut text).map_err(io)?;
@@ -101,11 +97,11 @@ pub fn read_text(path: &Path) -> Result<Vec<u8>, WeightsError> {
 
 /// Opens `path` if it is a regular file. Never blocks: a pipe without a writer or a device is refused by its type, which
 /// is looked at before opening, and once more on the open file in case it was swapped in between.
-fn open_regular(path: &Path) -> Result<File, WeightsError> {
-    let io = |source| WeightsError::Io { path: path.into(), source };
+fn open_regular(path: &Path) -> Result<File, FormatError> {
+    let io = |source| FormatError::Io { path: path.into(), source };
     let refuse = |metadata: &Metadata| match metadata.is_file() {
         true => Ok(()),
-        false => Err(WeightsError::NotAFile { path: path.into(), found: kind(metadata) }),
+        false => Err(FormatError::NotAFile { path: path.into(), found: kind(metadata) }),
     };
     refuse(&path.metadata().map_err(io)?)?;
     let mut options = OpenOptions::new();
@@ -133,9 +129,9 @@ fn kind(metadata: &Metadata) -> &'static str {
     if metadata.is_dir() { "a directory" } else { "not a file" }
 }
 
-fn read_all(mut file: File, len: u64, path: &Path) -> Result<Bytes, WeightsError> {
-    let no_memory = || WeightsError::NoMemory { path: path.into(), bytes: len };
-    let io = |source| WeightsError::Io { path: path.into(), source };
+fn read_all(mut file: File, len: u64, path: &Path) -> Result<Bytes, FormatError> {
+    let no_memory = || FormatError::NoMemory { path: path.into(), bytes: len };
+    let io = |source| FormatError::Io { path: path.into(), source };
     let len = usize::try_from(len).map_err(|_| no_memory())?;
     let mut memory = memory::zeroed(len).map_err(|_| no_memory())?;
     file.read_exact(&mut memory).map_err(io)?;

@@ -4,8 +4,8 @@
 //! `safetensors` crate defines the element types; its own checks name at most one tensor, let duplicates pass and allow
 //! headers of 100 MB, so this reader replaces them and is compared with it in `tests/malformed_weights/`.
 
-use super::WeightsError;
-use safetensors::Dtype;
+use super::FormatError;
+use ::safetensors::Dtype;
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
@@ -40,43 +40,43 @@ pub struct Entry {
 
 impl Header {
     /// Reads the header from the start of a file of `len` bytes. `path` is for the errors.
-    pub fn read(mut file: impl Read, len: u64, path: &Path) -> Result<Self, WeightsError> {
+    pub fn read(mut file: impl Read, len: u64, path: &Path) -> Result<Self, FormatError> {
         let path = || path.to_path_buf();
-        let io = |source| WeightsError::Io { path: path(), source };
+        let io = |source| FormatError::Io { path: path(), source };
         let mut start = Vec::with_capacity(64);
         file.by_ref().take(64).read_to_end(&mut start).map_err(io)?;
         if let Some(found) = other_format(&start) {
-            return Err(WeightsError::OtherFormat { path: path(), found });
+            return Err(FormatError::OtherFormat { path: path(), found });
         }
         let Some(&length) = start.first_chunk::<8>() else {
-            return Err(WeightsError::HeaderCut { path: path(), needed: 8, found: len });
+            return Err(FormatError::HeaderCut { path: path(), needed: 8, found: len });
         };
         let length = u64::from_le_bytes(length);
         if length > MAX_LEN {
-            return Err(WeightsError::HeaderTooLong { path: path(), found: length, limit: MAX_LEN });
+            return Err(FormatError::HeaderTooLong { path: path(), found: length, limit: MAX_LEN });
         }
         if 8 + length > len {
-            return Err(WeightsError::HeaderCut { path: path(), needed: 8 + length, found: len });
+            return Err(FormatError::HeaderCut { path: path(), needed: 8 + length, found: len });
         }
         let mut json = start.split_off(8);
         let missing = length.saturating_sub(json.len() as u64);
         file.take(missing).read_to_end(&mut json).map_err(io)?;
         json.truncate(length as usize);
 
-        let mut tensors = parse(&json).map_err(|(message, at)| WeightsError::Header {
+        let mut tensors = parse(&json).map_err(|(message, at)| FormatError::Header {
             path: path(),
             message,
             offset: 8 + at as u64,
         })?;
         tensors.sort_by_key(|(_, entry)| entry.data_offsets);
-        let data_len = check(&tensors).map_err(|(name, message)| WeightsError::Tensor {
+        let data_len = check(&tensors).map_err(|(name, message)| FormatError::Tensor {
             path: path(),
             name: name.into(),
             message,
         })?;
         let needed = (8 + length).saturating_add(data_len as u64);
         if needed != len {
-            return Err(WeightsError::Size { path: path(), needed, found: len });
+            return Err(FormatError::Size { path: path(), needed, found: len });
         }
         Ok(Self { tensors, data_start: 8 + length as usize })
     }

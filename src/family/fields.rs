@@ -1,10 +1,26 @@
 //! The fields of a config.json, read one by one so that every error names its key.
 //!
-//! Called by [`ConfigFile::parse`](super::ConfigFile::parse). `null` counts as absent, as in Hugging Face's files. Where
+//! Called by the families. `null` counts as absent, as in Hugging Face's files. Where
 //! a key stands twice the last one counts, as in Python's reader. Tested in `tests/malformed_config.rs`.
 
 use super::ConfigError;
 use serde_json::{Map, Value};
+
+/// Limits on sizes, far above any model and far below what overflows: checked before anything is allocated.
+pub mod limit {
+    /// Tokens in a vocabulary.
+    pub const VOCAB: usize = 1 << 24;
+    /// Positions.
+    pub const CTX: usize = 1 << 20;
+    /// Width of the residual stream.
+    pub const EMBD: usize = 1 << 16;
+    /// Heads of a layer.
+    pub const HEAD: usize = 1 << 12;
+    /// Layers.
+    pub const LAYER: usize = 1 << 10;
+    /// Width of an MLP.
+    pub const INNER: usize = 1 << 20;
+}
 
 /// A JSON object.
 pub struct Fields(Map<String, Value>);
