@@ -87,28 +87,29 @@ fn kernels(c: &mut Criterion) {
     for n_columns in [1, 8] {
         let step = rig.env.step(n_columns);
         let act = &mut rig.act;
-        let mut bench = |name: &str, n_bytes: usize, launch: &mut dyn FnMut() -> halfwarp::Result<()>| {
-            let once = |launch: &mut dyn FnMut() -> halfwarp::Result<()>| {
-                launch().and_then(|()| rig.env.gpu.synchronize()).expect("a launch");
-            };
-            if let Some(emulator) = &emulator {
-                print_counters(emulator, &format!("{name}, {n_columns} columns"), || once(launch));
-                return;
-            }
-            let graph = rig.env.gpu.record(|| (0..BURST).try_for_each(|_| launch())).expect("a graph");
-            group.throughput(Throughput::Bytes(n_bytes as u64));
-            group.bench_function(BenchmarkId::new(name, n_columns), |b| {
-                b.iter_custom(|n| {
-                    let started = Instant::now();
-                    for _ in 0..n {
-                        // SAFETY: what it was recorded with is a local of `kernels`.
-                        unsafe { rig.env.gpu.run(&graph).expect("a launch") };
-                    }
-                    rig.env.gpu.synchronize().expect("the end");
-                    started.elapsed() / BURST as u32
+        let mut bench =
+            |name: &str, n_bytes: usize, launch: &mut dyn FnMut() -> halfwarp::backend::Result<()>| {
+                let once = |launch: &mut dyn FnMut() -> halfwarp::backend::Result<()>| {
+                    launch().and_then(|()| rig.env.gpu.synchronize()).expect("a launch");
+                };
+                if let Some(emulator) = &emulator {
+                    print_counters(emulator, &format!("{name}, {n_columns} columns"), || once(launch));
+                    return;
+                }
+                let graph = rig.env.gpu.record(|| (0..BURST).try_for_each(|_| launch())).expect("a graph");
+                group.throughput(Throughput::Bytes(n_bytes as u64));
+                group.bench_function(BenchmarkId::new(name, n_columns), |b| {
+                    b.iter_custom(|n| {
+                        let started = Instant::now();
+                        for _ in 0..n {
+                            // SAFETY: what it was recorded with is a local of `kernels`.
+                            unsafe { rig.env.gpu.run(&graph).expect("a launch") };
+                        }
+                        rig.env.gpu.synchronize().expect("the end");
+                        started.elapsed() / BURST as u32
+                    });
                 });
-            });
-        };
+            };
         bench("qkv", 6 * n_embd * n_embd, &mut || step.qkv(act, &mut pages, &norm, &c_attn));
         bench("attention", 0, &mut || step.attention(act, &pages, 0.125));
         bench("merge", 2 * n_embd * n_embd, &mut || step.merge(act, &attn_c_proj));
@@ -122,7 +123,9 @@ fn kernels(c: &mut Criterion) {
 fn model(c: &mut Criterion) {
     let emulator = emulator();
     let weights = Arc::new(Weights::random(gpt2(), 1));
-    let mut backend = CudaBackend::open(0, &weights, 8 * 1024, &mut |_, _| Ok(())).expect("a device");
+    let mut backend =
+        CudaBackend::open(0, &weights, 8 * 1024, &mut |_, _| std::ops::ControlFlow::Continue(()))
+            .expect("a device");
     verify(&weights, &mut backend);
     let n_bytes = weights.matrices().map(|m| m.n_bytes()).sum::<usize>() - weights.position_embd.n_bytes();
     let mut group = c.benchmark_group("cuda model");

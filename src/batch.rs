@@ -3,8 +3,15 @@
 //! Prefill is one sequence with many tokens, decode is one token each, checking a speculated continuation is a few
 //! tokens each. Filled by the engine, read by every backend. Tested in `tests/invariance/`.
 
-use crate::{cache::SeqId, sampler::Draw};
+use crate::sampler::Draw;
 use std::{ops::Range, sync::Arc};
+
+/// Names a sequence of one [`KvCache`](crate::cache::KvCache). Stale once the sequence is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SeqId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
 
 /// Which of a sequence's new positions get a row of logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

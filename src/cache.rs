@@ -4,24 +4,18 @@
 //! Full pages can be shared between sequences that start alike: a page is written only by the sequence that fills it,
 //! so a shared one never changes. Used by the engine and every backend; tested below and in `tests/invariance/`.
 
+mod error;
 mod prefix;
 
+pub use error::CacheError;
 pub use prefix::PrefixCache;
 
-use crate::{
-    Error, Result,
-    batch::{Batch, Entry},
-};
+use crate::batch::{Batch, Entry, SeqId};
+
+type Result<T> = std::result::Result<T, CacheError>;
 
 /// Positions in one page.
 pub const PAGE_LEN: usize = 32;
-
-/// Names a sequence of one [`KvCache`]. Stale once the sequence is released.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SeqId {
-    index: u32,
-    generation: u32,
-}
 
 #[derive(Debug, Default)]
 struct Sequence {
@@ -174,17 +168,17 @@ impl KvCache {
     /// Appends every token of `batch` to its sequence. Backends call this first; after an error nothing has changed.
     pub fn append(&mut self, batch: &Batch) -> Result<()> {
         if let Some(&id) = batch.tokens().iter().find(|&&id| id as usize >= self.n_vocab) {
-            return Err(Error::TokenOutOfRange { id, n_vocab: self.n_vocab });
+            return Err(CacheError::TokenOutOfRange { id, n_vocab: self.n_vocab });
         }
         for entry in batch.entries() {
             let (n_cached, n_tokens) = (self.get(entry.seq)?.tokens.len(), entry.tokens.len());
             if n_cached + n_tokens > self.n_ctx {
-                return Err(Error::ContextFull { n_ctx: self.n_ctx, n_cached, n_tokens });
+                return Err(CacheError::ContextFull { n_ctx: self.n_ctx, n_cached, n_tokens });
             }
         }
         let needed = self.n_needed(batch)?;
         if needed > self.free.len() {
-            return Err(Error::CacheFull { needed, free: self.free.len() });
+            return Err(CacheError::Full { needed, free: self.free.len() });
         }
         for entry in batch.entries() {
             let index = entry.seq.index as usize;
@@ -230,7 +224,7 @@ impl KvCache {
         self.sequences
             .get(seq.index as usize)
             .filter(|s| s.live && s.generation == seq.generation)
-            .ok_or(Error::UnknownSequence { index: seq.index })
+            .ok_or(CacheError::UnknownSequence { index: seq.index })
     }
 }
 
@@ -265,7 +259,7 @@ mod tests {
         let old = cache.open();
         cache.release(old).unwrap();
         let new = cache.open();
-        assert!(matches!(cache.tokens(old), Err(Error::UnknownSequence { .. })));
+        assert!(matches!(cache.tokens(old), Err(CacheError::UnknownSequence { .. })));
         assert!(cache.release(old).is_err());
         assert!(cache.tokens(new).unwrap().is_empty());
     }
@@ -323,10 +317,10 @@ mod tests {
         append(&mut cache, a, 5).unwrap();
         let mut batch = Batch::one(a, &[1; 40], Rows::Last);
         batch.push(b, &[1; 40], Rows::Last);
-        assert!(matches!(cache.append(&batch), Err(Error::CacheFull { needed: 3, free: 2 })));
+        assert!(matches!(cache.append(&batch), Err(CacheError::Full { needed: 3, free: 2 })));
         let out_of_range = cache.append(&Batch::one(b, &[9, 10], Rows::Last));
-        assert!(matches!(out_of_range, Err(Error::TokenOutOfRange { id: 10, n_vocab: 10 })));
-        assert!(matches!(append(&mut cache, a, 4 * PAGE_LEN - 4), Err(Error::ContextFull { .. })));
+        assert!(matches!(out_of_range, Err(CacheError::TokenOutOfRange { id: 10, n_vocab: 10 })));
+        assert!(matches!(append(&mut cache, a, 4 * PAGE_LEN - 4), Err(CacheError::ContextFull { .. })));
         assert_eq!(
             (cache.tokens(a).unwrap().len(), cache.tokens(b).unwrap().len(), cache.n_free()),
             (5, 0, 2)

@@ -7,9 +7,9 @@
 mod write;
 
 use crate::{
-    Result, Source,
+    Source,
     family::Description,
-    weights::{LoadOptions, checkpoint::EXTRA_FILES},
+    weights::{LoadOptions, WeightsError, checkpoint::EXTRA_FILES},
 };
 use serde_json::{Value, json};
 use std::{
@@ -55,7 +55,11 @@ pub struct Progress {
 ///
 /// Fails if a value is beyond fp16's ±65504 or not finite, and if something is at `destination`: with `overwrite` a
 /// folder is replaced if it holds nothing but a model's files.
-pub fn convert(source: &Source, destination: &Path, options: &ConvertOptions) -> Result<Report> {
+pub fn convert(
+    source: &Source,
+    destination: &Path,
+    options: &ConvertOptions,
+) -> Result<Report, ConvertError> {
     convert_with(source, destination, options, |_| ControlFlow::Continue(()))
 }
 
@@ -65,7 +69,7 @@ pub fn convert_with(
     destination: &Path,
     options: &ConvertOptions,
     each: impl FnMut(Progress) -> ControlFlow<()>,
-) -> Result<Report> {
+) -> Result<Report, ConvertError> {
     let checkpoint = source.checkpoint(&LoadOptions::default())?;
     checkpoint.check()?;
     checkpoint.check_finite()?;
@@ -202,6 +206,9 @@ fn pretty(json: Value) -> String {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConvertError {
+    /// The source is malformed or does not fit its config.json.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
     /// The operating system's error.
     #[error("{}: {source}", path.display())]
     Io {

@@ -1,4 +1,4 @@
-//! Halfwarp: low-latency inference for GPT-2-family language models.
+//! Halfwarp: low-latency inference for decoder language models.
 //!
 #![cfg_attr(feature = "bundled", doc = "```")]
 #![cfg_attr(not(feature = "bundled"), doc = "```ignore")]
@@ -33,17 +33,31 @@
 //! # }
 //! ```
 //!
-//! The crate is layered, and each layer uses only those above it in this list:
+//! A room uses those above it in this table, and never one below. Each has an error of its own down to [`backend`] and
+//! [`convert`]; [`Error`] wraps them for the rooms that programs call.
 //!
-//! - [`source`], [`config`], [`weights`], [`tokenizer`]: what a checkpoint holds, found and validated.
-//! - [`batch`], [`cache`]: what one forward call processes, and the paged KV cache.
-//! - [`backend`]: the seam, one forward call; behind it the CPU backend and its plain twin.
-//! - [`sampler`], [`stop`]: logits to a token, text to the point where it ends.
-//! - [`convert`]: a checkpoint of any kind, written as fp16.
-//! - [`engine`]: [`Engine`] and [`Session`], which programs use.
-//! - [`scheduler`]: [`Scheduler`], many texts at once.
-//! - `server` (feature `server`): many clients at once, over HTTP, as OpenAI's API has it.
-//! - [`eval`]: how well a model predicts a text.
+//! | room | holds | uses |
+//! |---|---|---|
+//! | `memory` | zeroed memory, in huge pages where the system has them | |
+//! | [`config`] | what a decoder does, whose it is left aside | |
+//! | [`format`] | weights files: bytes to named tensors | memory |
+//! | [`family`] | a checkpoint's names and fields to a config and slots | config |
+//! | [`weights`] | slots filled from a format, in their stored type | format, family, config |
+//! | [`sampler`] | logits to a token | |
+//! | [`stop`] | text to the point where it ends | |
+//! | [`tokenizer`] | text to token ids, and back as a stream | |
+//! | [`source`] | where a model is found, and its parts read | weights, tokenizer, config |
+//! | [`convert`] | a checkpoint of any kind, written as fp16 | source, weights, family, config |
+//! | [`batch`] | what one forward call processes | sampler |
+//! | [`cache`] | the paged KV cache: which sequence holds which tokens where | batch |
+//! | [`backend`] | the seam, one forward call; behind it the devices and their plain twin | cache, batch, sampler, weights, family, config, memory |
+//! | [`error`](mod@error) | the error of all that stands on the rooms above | backend, cache, convert, source, tokenizer, sampler, weights, family, config |
+//! | [`engine`] | [`Engine`] and [`Session`], which programs use | error, backend, cache, batch, source, tokenizer, stop, sampler, weights, config |
+//! | [`scheduler`] | [`Scheduler`], many texts at once | engine, error, backend, cache, batch |
+//! | [`eval`] | how well a model predicts a text | engine, error, sampler |
+//! | `server` | many clients at once, over HTTP, as OpenAI's API has it (feature `server`) | scheduler, engine, error, backend, cache, tokenizer, sampler |
+//!
+//! `tests/rooms.rs` holds the table against the imports.
 
 pub mod backend;
 pub mod batch;

@@ -12,11 +12,15 @@ mod info;
 pub use info::Info;
 
 use crate::{
-    Result, Tokenizer, Weights,
-    weights::{LoadOptions, checkpoint::Checkpoint},
+    Tokenizer, Weights,
+    tokenizer::TokenizerError,
+    weights::{LoadOptions, WeightsError, checkpoint::Checkpoint},
 };
 use cache::{HubCache, ModelId};
 use std::path::{Path, PathBuf};
+
+/// Shorthand for results with [`SourceError`].
+type Result<T, E = SourceError> = std::result::Result<T, E>;
 
 /// A model that was found, not read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,12 +59,12 @@ impl Source {
             return Self::from_path(path);
         }
         let Some(id) = ModelId::parse(name) else {
-            return Err(SourceError::NoSuchPath { path: path.into() })?;
+            return Err(SourceError::NoSuchPath { path: path.into() });
         };
         let cache = HubCache::from_env()?;
         match cache.find(&id)? {
             Some(folder) => Ok(Self::Folder(folder)),
-            None => Err(SourceError::NotFound { name: name.into(), cache: cache.root().into() })?,
+            None => Err(SourceError::NotFound { name: name.into(), cache: cache.root().into() }),
         }
     }
 
@@ -90,25 +94,25 @@ impl Source {
         } else if name.ends_with(".safetensors") {
             Ok(Self::File(path.into()))
         } else {
-            Err(SourceError::NotAModel { path: path.into() })?
+            Err(SourceError::NotAModel { path: path.into() })
         }
     }
 
     /// Opens and checks the model's files, without making weights of them.
-    pub fn checkpoint(&self, options: &LoadOptions) -> Result<Checkpoint> {
+    pub fn checkpoint(&self, options: &LoadOptions) -> Result<Checkpoint, WeightsError> {
         match self {
             #[cfg(feature = "bundled")]
-            Self::Bundled => Ok(Checkpoint::bundled()?),
-            Self::Folder(path) | Self::File(path) => Ok(Checkpoint::open(path, options)?),
+            Self::Bundled => Checkpoint::bundled(),
+            Self::Folder(path) | Self::File(path) => Checkpoint::open(path, options),
         }
     }
 
     /// Reads config.json and maps the weights.
-    pub fn weights(&self, options: &LoadOptions) -> Result<Weights> {
+    pub fn weights(&self, options: &LoadOptions) -> Result<Weights, WeightsError> {
         match self {
             #[cfg(feature = "bundled")]
             Self::Bundled => Ok(Weights::bundled()),
-            Self::Folder(path) | Self::File(path) => Ok(Weights::open_with(path, options)?),
+            Self::Folder(path) | Self::File(path) => Weights::open_with(path, options),
         }
     }
 
@@ -123,7 +127,7 @@ impl Source {
     }
 
     /// What the model is, for people.
-    pub fn info(&self) -> Result<Info> {
+    pub fn info(&self) -> Result<Info, WeightsError> {
         Info::new(&self.checkpoint(&LoadOptions::default())?, self.folder())
     }
 
@@ -138,13 +142,13 @@ impl Source {
     }
 
     /// Reads the tokenizer; `None` where the model has no tokenizer files.
-    pub fn tokenizer(&self) -> Result<Option<Tokenizer>> {
+    pub fn tokenizer(&self) -> Result<Option<Tokenizer>, TokenizerError> {
         match self.folder() {
             #[cfg(feature = "bundled")]
             None => Ok(Some(Tokenizer::bundled())),
             #[cfg(not(feature = "bundled"))]
             None => Ok(None),
-            Some(folder) => Ok(Tokenizer::find(folder)?),
+            Some(folder) => Tokenizer::find(folder),
         }
     }
 }
@@ -156,10 +160,20 @@ const HOW_TO_GET: &str = "it was not downloaded, because HF_HUB_OFFLINE is set o
 const HOW_TO_GET: &str =
     "this build does not download: run `hf download NAME`, or build with `--features hub`";
 
-/// Why no model was found.
+/// Why no model was found, or it could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
+    /// A checkpoint is malformed or does not fit its config.json.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The tokenizer's files are malformed.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// A model cannot be downloaded.
+    #[cfg(feature = "hub")]
+    #[error(transparent)]
+    Hub(#[from] hub::HubError),
     /// The operating system's error.
     #[error("{}: {source}", path.display())]
     Io {

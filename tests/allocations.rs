@@ -69,7 +69,10 @@ fn decoding_allocates_nothing() {
         let _emulator = emulator::Emulator::new("{}");
         for n_sequences in [1, 5] {
             let open = halfwarp::backend::cuda::CudaBackend::open;
-            assert_allocates_nothing(&mut open(0, &weights, 1024, &mut |_, _| Ok(())).unwrap(), n_sequences);
+            assert_allocates_nothing(
+                &mut open(0, &weights, 1024, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap(),
+                n_sequences,
+            );
         }
     }
 }

@@ -6,7 +6,7 @@ mod scripted;
 
 use halfwarp::{
     Config, Engine, EngineOptions, Error, Session, Source, Tokenizer,
-    cache::PAGE_LEN,
+    cache::{CacheError, PAGE_LEN},
     engine::{CancelToken, FinishReason, GenerateParams, Prompt},
     sampler::{SamplingError, SamplingParams, TokenLogprobs},
 };
@@ -297,7 +297,7 @@ fn a_full_cache_is_an_error_that_passes_when_a_session_ends() {
     assert_eq!(engine.n_cache_free(), 0);
     let mut second = engine.session();
     let error = second.generate_with(vec![5], &at_most(1), |_| {}).unwrap_err();
-    assert!(matches!(error, Error::CacheFull { needed: 1, free: 0 }), "{error}");
+    assert!(matches!(error, Error::Cache(CacheError::Full { needed: 1, free: 0 })), "{error}");
     drop(first);
     assert_eq!(engine.n_cache_free(), 2 * PAGE_LEN);
     second.generate_with(vec![5], &at_most(1), |_| {}).unwrap();

@@ -4,7 +4,7 @@
 use halfwarp::{
     Engine, EngineOptions, Error, Session, Source,
     batch::{Phase, Rows},
-    cache::PAGE_LEN,
+    cache::{CacheError, PAGE_LEN},
     engine::Turn,
 };
 
@@ -49,7 +49,7 @@ fn a_call_that_fails_leaves_every_session_as_it_was() {
     let (mut a, mut b, mut foreign) = (engine.session(), engine.session(), tales(64).session());
     bits(&engine, &[turn(&mut a, &[1; 8], Rows::None)]).unwrap();
     let full = bits(&engine, &[turn(&mut a, &[2; 40], Rows::Last), turn(&mut b, &[3; 40], Rows::Last)]);
-    assert!(matches!(full, Err(Error::CacheFull { needed: 3, free: 2 })), "{full:?}");
+    assert!(matches!(full, Err(Error::Cache(CacheError::Full { needed: 3, free: 2 }))), "{full:?}");
     let other = bits(&engine, &[turn(&mut a, &[1], Rows::Last), turn(&mut foreign, &[1], Rows::Last)]);
     assert!(matches!(other, Err(Error::OtherEngine { turn: 1 })), "{other:?}");
     let nothing = bits(&engine, &[turn(&mut a, &[], Rows::Last)]);

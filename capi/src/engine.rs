@@ -9,10 +9,10 @@ use crate::{
 };
 use halfwarp::{
     Engine, EngineOptions, Error, Source,
-    backend::{self, Device},
+    backend::{self, BackendError, Device},
     weights::LoadOptions,
 };
-use std::{ffi::c_char, ptr};
+use std::{ffi::c_char, ops::ControlFlow, ptr};
 
 const AUTO: i32 = hw_device::HW_DEVICE_AUTO as i32;
 const CPU: i32 = hw_device::HW_DEVICE_CPU as i32;
@@ -93,19 +93,23 @@ fn open(args: &Args, model: &str, params: &hw_engine_params) -> Call<Engine> {
     let options = options(params)?;
     let progress = args.callback(params.progress, params.progress_user_data);
     let tell = |fraction| -> Call {
-        if progress.call(fraction)? { Err(Error::LoadCancelled.into()) } else { Ok(()) }
+        if progress.call(fraction)? { Err(Error::from(BackendError::Cancelled).into()) } else { Ok(()) }
     };
     tell(0.0)?;
     if let (Device::Auto, Err(reason)) = (options.device, backend::cuda_device(0)) {
         log::write(hw_log_level::HW_LOG_INFO, &format!("no CUDA device: {reason}"));
     }
     let mut failure = None;
-    let opened = Engine::open_with(&Source::find(model)?, &options, &mut |done, all| {
-        tell(done as f32 / all.max(1) as f32).map_err(|error| {
-            failure = Some(error);
-            Error::LoadCancelled
-        })
-    });
+    let opened =
+        Engine::open_with(&Source::find(model).map_err(Error::from)?, &options, &mut |done, all| match tell(
+            done as f32 / all.max(1) as f32,
+        ) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        });
     // A callback that panicked is not one that asked to stop.
     let engine = opened.map_err(|error| failure.unwrap_or_else(|| error.into()))?;
     tell(1.0)?;

@@ -1,7 +1,9 @@
 //! [`Failure`]: a status with its text, and what the engine's errors are in C.
 
 use crate::types::hw_status::{self, *};
-use halfwarp::{Error, sampler::SamplingError, tokenizer::TokenizerError};
+use halfwarp::{
+    Error, backend::BackendError, cache::CacheError, sampler::SamplingError, tokenizer::TokenizerError,
+};
 use std::ffi::CStr;
 
 /// What the body of an exported function gives.
@@ -55,21 +57,32 @@ fn status_of(error: &Error) -> hw_status {
         Error::Tokenizer(_) => HW_E_MODEL,
         Error::Sampling(SamplingError::Parameter { .. } | SamplingError::AllBanned { .. }) => HW_E_BAD_ARG,
         Error::Sampling(SamplingError::NonFinite { .. }) => HW_E_MODEL,
-        Error::TokenOutOfRange { .. }
-        | Error::EmptyPrompt
-        | Error::NoTokens { .. }
-        | Error::OtherEngine { .. } => HW_E_BAD_ARG,
-        Error::PromptTooLong { .. } | Error::TooManyTokens { .. } | Error::ContextFull { .. } => {
-            HW_E_CTX_FULL
+        Error::Context(_) | Error::EmptyPrompt | Error::NoTokens { .. } | Error::OtherEngine { .. } => {
+            HW_E_BAD_ARG
         }
-        Error::CacheFull { .. } => HW_E_CACHE_FULL,
-        Error::DeviceMemory { .. } | Error::HostMemory { .. } | Error::Cuda { out_of_memory: true, .. } => {
-            HW_E_OUT_OF_MEMORY
-        }
-        Error::NoCuda { .. } | Error::CudaModel { .. } | Error::Cuda { .. } | Error::DeviceLost { .. } => {
-            HW_E_DEVICE
-        }
-        Error::LoadCancelled => HW_E_CANCELLED,
+        Error::PromptTooLong { .. } | Error::TooManyTokens { .. } => HW_E_CTX_FULL,
+        Error::Cache(error) => of_cache(error),
+        Error::Backend(error) => of_backend(error),
+        _ => HW_E_INTERNAL,
+    }
+}
+
+fn of_cache(error: &CacheError) -> hw_status {
+    match error {
+        CacheError::TokenOutOfRange { .. } => HW_E_BAD_ARG,
+        CacheError::ContextFull { .. } => HW_E_CTX_FULL,
+        CacheError::Full { .. } => HW_E_CACHE_FULL,
+        _ => HW_E_INTERNAL,
+    }
+}
+
+fn of_backend(error: &BackendError) -> hw_status {
+    match error {
+        BackendError::HostMemory { .. } => HW_E_OUT_OF_MEMORY,
+        error if error.is_out_of_memory() => HW_E_OUT_OF_MEMORY,
+        BackendError::NoCuda { .. } | BackendError::CudaModel { .. } => HW_E_DEVICE,
+        error if error.is_fatal() => HW_E_DEVICE,
+        BackendError::Cancelled => HW_E_CANCELLED,
         _ => HW_E_INTERNAL,
     }
 }

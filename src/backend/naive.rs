@@ -5,8 +5,8 @@
 //! logits in `tests/parity/`.
 
 use crate::{
-    Config, Result, Weights,
-    backend::{Backend, Logits},
+    Config, Weights,
+    backend::{Backend, Logits, Result},
     batch::{Batch, Rows},
     cache::{KvCache, PAGE_LEN},
     config::{Activation, Positions},

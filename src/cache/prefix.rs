@@ -3,8 +3,8 @@
 //! A tree: the root of each tenant, below it one node for each page of tokens that followed. A page is found by the tokens
 //! themselves, which a hash only makes quick, and tenants never see each other's. Used by [`crate::scheduler`]; tested below.
 
-use super::{KvCache, PAGE_LEN, SeqId};
-use crate::Result;
+use super::{KvCache, PAGE_LEN, Result};
+use crate::batch::SeqId;
 use std::{
     cmp::Reverse,
     collections::{

@@ -6,10 +6,7 @@ use super::{
     model::SourceArgs,
     output::{self, bytes, count, note},
 };
-use halfwarp::{
-    Error,
-    convert::{ConvertError, ConvertOptions, Progress, Report, convert_with},
-};
+use halfwarp::convert::{ConvertError, ConvertOptions, Progress, Report, convert_with};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::{
@@ -63,8 +60,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     bar.finish_and_clear();
     match outcome {
         Ok(report) => tell(&report, &args.destination, args.json),
-        Err(Error::Convert(ConvertError::Cancelled)) => Err(Failure::Interrupted),
-        Err(Error::Convert(ConvertError::Exists { path })) => {
+        Err(ConvertError::Cancelled) => Err(Failure::Interrupted),
+        Err(ConvertError::Exists { path }) => {
             Err(Failure::because(path.display(), "exists; --force replaces a model"))
         }
         Err(error) => Err(error.into()),

@@ -41,17 +41,26 @@ impl Display for Failure {
     }
 }
 
-impl From<halfwarp::Error> for Failure {
-    fn from(error: halfwarp::Error) -> Self {
-        Self::Message(error.to_string())
-    }
+/// Failures of the library's rooms are told by their texts.
+macro_rules! told_by_its_text {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::Message(error.to_string())
+            }
+        })*
+    };
 }
 
-impl From<halfwarp::tokenizer::TokenizerError> for Failure {
-    fn from(error: halfwarp::tokenizer::TokenizerError) -> Self {
-        Self::Message(error.to_string())
-    }
-}
+told_by_its_text!(
+    halfwarp::Error,
+    halfwarp::backend::BackendError,
+    halfwarp::cache::CacheError,
+    halfwarp::convert::ConvertError,
+    halfwarp::source::SourceError,
+    halfwarp::tokenizer::TokenizerError,
+    halfwarp::weights::WeightsError
+);
 
 /// Reports the outcome and turns it into the exit code.
 pub fn code(outcome: Result<(), Failure>) -> ExitCode {

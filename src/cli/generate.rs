@@ -10,7 +10,6 @@ use super::{
     stats,
 };
 use halfwarp::{
-    Error,
     engine::{Completion, FinishReason, GenerateParams, Prompt, Step},
     sampler::TokenLogprobs,
 };
@@ -87,9 +86,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     params.logprobs = args.output.logprobs;
     // A model's first token, where nothing was given, is no text of the user's.
     params.echo = args.output.echo() && !matches!(&prompt, Prompt::Text(text) if text.is_empty());
-    let model = args.model.open()?;
+    let model = args.model.open_with(args.end.ctx_size, |config| config.n_ctx)?;
     let ids = model.engine.prompt_ids(prompt)?;
-    params.max_tokens = fit_context(&model, ids.len(), &args.end)?;
 
     let interrupt = Interrupt::watch()?;
     params.cancel = interrupt.token();
@@ -107,19 +105,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
     match completion.finish_reason {
         FinishReason::Cancel => Err(Failure::Interrupted),
         _ => Ok(()),
-    }
-}
-
-/// Most tokens to generate: what was asked for, or what is left of the context.
-fn fit_context(model: &Model, n_prompt: usize, end: &EndArgs) -> Result<Option<usize>, Failure> {
-    let n_ctx = model.engine.config().n_ctx;
-    let Some(n_ctx) = end.ctx_size.filter(|&n| n < n_ctx) else { return Ok(end.max_tokens) };
-    let left = n_ctx.checked_sub(n_prompt).ok_or(Error::PromptTooLong { n_ctx, n_prompt })?;
-    match end.max_tokens {
-        Some(max_tokens) if max_tokens > left => {
-            Err(Error::TooManyTokens { n_ctx, n_prompt, max_tokens }.into())
-        }
-        max_tokens => Ok(Some(max_tokens.unwrap_or(left))),
     }
 }
 

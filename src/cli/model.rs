@@ -9,6 +9,7 @@ use halfwarp::{
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     ffi::OsString,
+    ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -112,15 +113,24 @@ pub struct ModelArgs {
 impl ModelArgs {
     /// Loads the model and puts it on the device, with a KV cache for one text.
     pub fn open(&self) -> Result<Model, Failure> {
-        self.open_with(|config| config.n_ctx)
+        self.open_with(None, |config| config.n_ctx)
     }
 
-    /// Loads the model and puts it on the device, with a KV cache of as many tokens as `n_cache` says.
-    pub fn open_with(&self, n_cache: impl FnOnce(&Config) -> usize) -> Result<Model, Failure> {
+    /// Loads the model and puts it on the device, for texts of at most `n_ctx` tokens where that is fewer than the model's
+    /// context, with a KV cache of as many tokens as `n_cache` says.
+    pub fn open_with(
+        &self,
+        n_ctx: Option<usize>,
+        n_cache: impl FnOnce(&Config) -> usize,
+    ) -> Result<Model, Failure> {
         let started = Instant::now();
         let source = self.weights.source.source()?;
         let load = self.weights.options();
-        let (weights, tokenizer) = source.load(&load)?;
+        let (mut weights, tokenizer) = source.load(&load)?;
+        if let Some(n_ctx) = n_ctx {
+            let n_ctx = n_ctx.min(weights.config.n_ctx);
+            weights.config.limit_context(n_ctx).map_err(halfwarp::Error::from)?;
+        }
         let footprint = Footprint::of(&weights);
         if let Some(notice) = weights.notice() {
             note(format_args!("note: {notice}"));
@@ -146,19 +156,17 @@ impl ModelArgs {
 
 /// Puts `weights` on a device, with a progress bar where that takes a copy.
 pub fn open_backend(weights: Arc<Weights>, options: OpenOptions) -> Result<Box<dyn Backend>, Failure> {
-    with_progress(|progress| backend::open(weights, options, progress))
+    with_progress(|progress| Ok(backend::open(weights, options, progress)?))
 }
 
 /// Calls `open` with a progress bar, which shows once something is copied.
-fn with_progress<T>(
-    open: impl FnOnce(&mut dyn FnMut(usize, usize) -> halfwarp::Result<()>) -> halfwarp::Result<T>,
-) -> Result<T, Failure> {
+fn with_progress<T>(open: impl FnOnce(&mut backend::Progress) -> halfwarp::Result<T>) -> Result<T, Failure> {
     let style = ProgressStyle::with_template("uploading [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}");
     let bar = style.into_iter().fold(ProgressBar::no_length(), ProgressBar::with_style);
     let opened = open(&mut |done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
-        Ok(())
+        ControlFlow::Continue(())
     });
     bar.finish_and_clear();
     Ok(opened?)

@@ -196,7 +196,8 @@ fn parse_word(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("expected a word".into()) } else { Ok(text.into()) }
 }
 
-fn parse_ctx_size(text: &str) -> Result<usize, String> {
+/// Parses a context size.
+pub fn parse_ctx_size(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a whole number above 0".into())
 }
 

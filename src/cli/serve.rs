@@ -5,6 +5,7 @@ use super::{
     log::{Log, LogFormat},
     model::{Model, ModelArgs},
     output::note,
+    sampling::parse_ctx_size,
     shutdown::Shutdown,
 };
 use clap::builder::FalseyValueParser;
@@ -51,6 +52,10 @@ pub struct Args {
     /// How the log is written, one line a request, to standard error
     #[arg(long, env = "HALFWARP_LOG_FORMAT", value_name = "FORMAT", default_value = "plain")]
     log_format: LogFormat,
+
+    /// Use at most N tokens of the model's context for a text, prompt included [default: all of it]
+    #[arg(short, long, env = "HALFWARP_CTX_SIZE", value_name = "N", allow_negative_numbers = true, value_parser = parse_ctx_size, help_heading = "Model")]
+    ctx_size: Option<usize>,
 
     #[command(flatten)]
     model: ModelArgs,
@@ -208,7 +213,8 @@ impl Args {
     fn load(&self) -> Result<server::Model, Failure> {
         let n_running = usize::from(self.load.parallel);
         let n_cache = |config: &Config| self.load.n_cache.unwrap_or_else(|| n_cache(config, n_running));
-        let Model { engine, footprint, load_time, name, .. } = self.model.open_with(n_cache)?;
+        let Model { engine, footprint, load_time, name, .. } =
+            self.model.open_with(self.ctx_size, n_cache)?;
         let source = self.model.weights.source.source()?;
         let folder = source.folder();
         let template = match &self.address.chat_template {

@@ -4,7 +4,6 @@
 
 use super::{ConvertError, Progress, Report};
 use crate::{
-    Result,
     config::Config,
     family::{Family, Layout, Slot},
     weights::{
@@ -33,7 +32,7 @@ pub fn weights(
     checkpoint: &Checkpoint,
     path: &Path,
     each: impl FnMut(Progress) -> ControlFlow<()>,
-) -> Result<Report> {
+) -> Result<Report, ConvertError> {
     let file = File::create(path).map_err(|source| ConvertError::Io { path: path.into(), source })?;
     let mut file = BufWriter::with_capacity(1 << 20, file);
     let report = write_all(checkpoint, &mut file, path, each)?;
@@ -47,7 +46,7 @@ fn write_all(
     out: &mut impl Write,
     path: &Path,
     mut each: impl FnMut(Progress) -> ControlFlow<()>,
-) -> Result<Report> {
+) -> Result<Report, ConvertError> {
     let io = |source| ConvertError::Io { path: path.into(), source };
     let family = checkpoint.description.family;
     let config = Config { has_bias: true, ..checkpoint.description.config.clone() };
@@ -79,7 +78,7 @@ fn write_all(
         report.n_params += slot.len() as u64;
         report.bytes_after += 2 * slot.len() as u64;
         if each(Progress { n_done: report.n_params, n_params }).is_break() {
-            return Err(ConvertError::Cancelled.into());
+            return Err(ConvertError::Cancelled);
         }
     }
     out.flush().map_err(io)?;

@@ -19,12 +19,15 @@ pub(crate) use writer::Writer;
 
 use crate::{
     Config, Error, Result, Tokenizer, Weights,
-    backend::{self, Backend, Device, OpenOptions},
+    backend::{self, Backend, Device, OpenOptions, Progress},
     cache::{KvCache, PAGE_LEN},
     source::Source,
     weights::LoadOptions,
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// What [`Engine::open`] needs to know beside the model.
 #[derive(Clone, Debug, Default)]
@@ -72,16 +75,12 @@ impl Engine {
 
     /// Loads the model at `source`.
     pub fn open(source: &Source, options: &EngineOptions) -> Result<Self> {
-        Self::open_with(source, options, &mut |_, _| Ok(()))
+        Self::open_with(source, options, &mut |_, _| ControlFlow::Continue(()))
     }
 
     /// [`open`](Self::open), calling `progress` with the bytes that are on the device and those in all, where the device has a
-    /// memory of its own. An error of `progress` ends the loading.
-    pub fn open_with(
-        source: &Source,
-        options: &EngineOptions,
-        progress: &mut dyn FnMut(usize, usize) -> Result<()>,
-    ) -> Result<Self> {
+    /// memory of its own. Where it breaks off, the loading ends.
+    pub fn open_with(source: &Source, options: &EngineOptions, progress: &mut Progress) -> Result<Self> {
         let (weights, tokenizer) = source.load(&options.load)?;
         Self::of(weights, tokenizer, options, progress)
     }
@@ -91,7 +90,7 @@ impl Engine {
         mut weights: Weights,
         tokenizer: Option<Tokenizer>,
         options: &EngineOptions,
-        progress: &mut dyn FnMut(usize, usize) -> Result<()>,
+        progress: &mut Progress,
     ) -> Result<Self> {
         if let Some(n_ctx) = options.n_ctx {
             weights.config.limit_context(n_ctx)?;

@@ -7,8 +7,8 @@ use super::{
 use crate::{
     Result,
     backend::Logits,
+    batch::SeqId,
     batch::{Batch, Rows},
-    cache::SeqId,
 };
 
 /// Tokens in one forward call of a prefill; between calls a cancellation is noticed.
@@ -62,7 +62,7 @@ impl Session {
     /// Cuts the text to at most `n_tokens` and returns how many are still cached: fewer where the cut goes through a page that
     /// is shared with a fork. What was cut off is computed again when it is needed.
     pub fn truncate(&mut self, n_tokens: usize) -> Result<usize> {
-        self.engine.runner().cache.truncate(self.seq, n_tokens)
+        Ok(self.engine.runner().cache.truncate(self.seq, n_tokens)?)
     }
 
     /// Starts to generate what follows `prompt`: the whole text so far, not only what is new. The iterator runs one
@@ -134,6 +134,6 @@ impl Session {
     pub(super) fn keep_prefix(&mut self, ids: &[u32], n_max: usize) -> Result<usize> {
         let cache = &mut self.engine.runner().cache;
         let common = cache.tokens(self.seq)?.iter().zip(ids).take_while(|(a, b)| a == b).count();
-        cache.truncate(self.seq, common.min(n_max))
+        Ok(cache.truncate(self.seq, common.min(n_max))?)
     }
 }

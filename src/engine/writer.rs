@@ -8,8 +8,8 @@ use super::{Completion, Engine, FinishReason, GenerateParams, Prompt, Stats, Ste
 use crate::{
     Config, Error, Result,
     backend::Logits,
+    batch::SeqId,
     batch::{Batch, Phase, Rows},
-    cache::SeqId,
     sampler::{Draw, History, Sampler, TokenLogprobs},
     stop::StopMatcher,
     tokenizer::Detokenizer,
@@ -58,7 +58,7 @@ impl Writer {
         let config = engine.config();
         let ids = engine.prompt_ids(prompt)?;
         if let Some(&id) = ids.iter().find(|&&id| id as usize >= config.n_vocab) {
-            return Err(Error::TokenOutOfRange { id, n_vocab: config.n_vocab });
+            return Err(crate::cache::CacheError::TokenOutOfRange { id, n_vocab: config.n_vocab }.into());
         }
         let n_limit = token_limit(config, ids.len(), params.max_tokens)?;
         let mut params = params.clone();

@@ -3,9 +3,9 @@
 use super::Event;
 use crate::{
     Error, Result,
-    backend::Logits,
-    batch::Batch,
-    cache::{KvCache, PAGE_LEN, SeqId},
+    backend::{BackendError, Logits},
+    batch::{Batch, SeqId},
+    cache::{KvCache, PAGE_LEN},
     engine::{CancelToken, Writer},
 };
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl Job {
 
     /// Ends a text that an error of the device took along.
     pub fn lose(self, error: &str) {
-        self.end(Err(Error::DeviceLost { error: error.into() }));
+        self.end(Err(BackendError::DeviceLost { error: error.into() }.into()));
     }
 
     /// Whether `running` is still computing a part of a prompt that this text could share, beyond `n_cached` tokens.

@@ -38,6 +38,7 @@ mod worker;
 
 use crate::{
     Engine, Error, Result,
+    backend::BackendError,
     engine::{CancelToken, Completion, GenerateParams, Prompt, Step, Writer},
 };
 use job::{Job, Sink};
@@ -249,7 +250,7 @@ impl Scheduler {
     fn check_open(&self, n: usize) -> Result<MutexGuard<'_, Shared>> {
         let shared = self.shared();
         if let Some(error) = &shared.load.failed {
-            return Err(Error::DeviceLost { error: error.clone() });
+            return Err(BackendError::DeviceLost { error: error.clone() }.into());
         }
         if shared.is_closed {
             return Err(Error::Closed);

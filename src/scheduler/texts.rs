@@ -63,7 +63,7 @@ impl Texts {
         self.load.n_steps += 1;
         match backend.forward(&self.batch, cache) {
             Ok(logits) => self.running.iter_mut().for_each(|text| text.read(&logits)),
-            Err(error) if error.is_fatal() => return Err(error),
+            Err(error) if error.is_fatal() => return Err(error.into()),
             Err(_) => self.forward_each(backend, cache)?,
         }
         // A device works on while the call returns: what it failed at may show only where results are read.
@@ -196,8 +196,8 @@ impl Texts {
             text.feed(&mut self.batch, text.n_tokens);
             match backend.forward(&self.batch, cache) {
                 Ok(logits) => text.read(&logits),
-                Err(error) if error.is_fatal() => return Err(error),
-                Err(error) => text.fail(error),
+                Err(error) if error.is_fatal() => return Err(error.into()),
+                Err(error) => text.fail(error.into()),
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! [`ApiError`]: what a client is told when a request fails, in OpenAI's shape.
 
-use crate::{Error, sampler::SamplingError};
+use crate::{Error, cache::CacheError, sampler::SamplingError};
 use axum::{
     body::Body,
     http::{HeaderValue, Response, StatusCode, header},
@@ -117,22 +117,20 @@ impl From<Error> for ApiError {
             Self { code: Some("context_length_exceeded"), ..error }
         };
         match &error {
-            Error::PromptTooLong { .. } | Error::ContextFull { .. } => too_long("prompt"),
+            Error::PromptTooLong { .. } | Error::Cache(CacheError::ContextFull { .. }) => too_long("prompt"),
             Error::TooManyTokens { .. } => too_long("max_tokens"),
-            Error::TokenOutOfRange { .. } | Error::EmptyPrompt | Error::Tokenizer(_) | Error::NoTokenizer => {
-                Self::param("prompt", &error)
-            }
+            Error::Cache(CacheError::TokenOutOfRange { .. })
+            | Error::EmptyPrompt
+            | Error::Tokenizer(_)
+            | Error::NoTokenizer => Self::param("prompt", &error),
             Error::Sampling(SamplingError::Parameter { name, .. }) => Self::param(parameter(name), &error),
             Error::Sampling(SamplingError::AllBanned { .. }) => Self::param("logit_bias", &error),
             Error::QueueFull { n, limit, .. } if n > limit => Self::param("n", &error),
             Error::QueueFull { .. } => Self::unavailable("queue_full", &error),
             Error::Closed => Self::unavailable("shutting_down", "the server is shutting down").closing(),
-            Error::CacheFull { .. }
-            | Error::DeviceMemory { .. }
-            | Error::Cuda { out_of_memory: true, .. } => Self::unavailable("out_of_memory", &error),
-            Error::DeviceLost { .. } | Error::Cuda { .. } => {
-                Self { code: Some("device_lost"), ..Self::internal(&error) }
-            }
+            Error::Cache(CacheError::Full { .. }) => Self::unavailable("out_of_memory", &error),
+            error if error.is_out_of_memory() => Self::unavailable("out_of_memory", error),
+            error if error.is_fatal() => Self { code: Some("device_lost"), ..Self::internal(error) },
             _ => Self::internal(&error),
         }
     }

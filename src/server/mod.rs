@@ -84,7 +84,7 @@ impl App {
         match model.scheduler.load().failed {
             None => Ok(model.clone()),
             Some(error) => {
-                let error = crate::Error::DeviceLost { error };
+                let error = crate::backend::BackendError::DeviceLost { error };
                 Err(ApiError::unavailable("device_lost", error).closing())
             }
         }

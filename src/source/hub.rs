@@ -11,7 +11,7 @@ use super::{
     Progress, Source, SourceError,
     cache::{HubCache, ModelId},
 };
-use crate::{Error, Result, weights::checkpoint::EXTRA_FILES};
+use crate::weights::checkpoint::EXTRA_FILES;
 use serde_json::Value;
 use std::{
     env, fs, io,

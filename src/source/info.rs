@@ -1,8 +1,11 @@
 //! What a model is, for people: sizes, types and files. Shown by `halfwarp info`; tested in `tests/sources.rs`.
 
 use crate::{
-    Config, Result,
-    weights::checkpoint::{Checkpoint, DtypeTotal, EXTRA_FILES},
+    Config,
+    weights::{
+        WeightsError,
+        checkpoint::{Checkpoint, DtypeTotal, EXTRA_FILES},
+    },
 };
 use std::path::{Path, PathBuf};
 
@@ -26,7 +29,7 @@ pub struct Info {
 }
 
 impl Info {
-    pub(super) fn new(checkpoint: &Checkpoint, folder: Option<&Path>) -> Result<Self> {
+    pub(super) fn new(checkpoint: &Checkpoint, folder: Option<&Path>) -> Result<Self, WeightsError> {
         checkpoint.check()?;
         let dtypes = checkpoint.dtype_totals();
         let size = |name: &&str| {

@@ -1,8 +1,8 @@
 //! A backend that writes what a test wants.
 
 use halfwarp::{
-    Config, Result,
-    backend::{Backend, Logits},
+    Config,
+    backend::{Backend, Logits, Result},
     batch::Batch,
     cache::{KvCache, PAGE_LEN},
 };

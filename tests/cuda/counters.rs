@@ -22,7 +22,8 @@ fn config(n_head: usize, n_embd: usize) -> Config {
 
 /// The launches of one decode step for `n_columns` sequences at position 0.
 fn step(emulator: &Emulator, weights: &Weights, n_columns: usize) -> Vec<Value> {
-    let mut backend = CudaBackend::open(0, weights, 1024, &mut |_, _| Ok(())).unwrap();
+    let mut backend =
+        CudaBackend::open(0, weights, 1024, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap();
     let mut cache = backend.new_cache(1024).unwrap();
     let mut batch = Batch::new();
     for i in 0..n_columns {

@@ -5,16 +5,17 @@ use crate::{
     rig,
 };
 use halfwarp::{
-    Error, Weights,
+    Weights,
     backend::{
-        Backend,
+        Backend, BackendError,
         cuda::{CudaBackend, driver::Shape},
     },
     batch::{Batch, Phase, Rows},
 };
+use std::ops::ControlFlow;
 
-fn open(weights: &Weights, n_cache: usize) -> halfwarp::Result<CudaBackend> {
-    CudaBackend::open(0, weights, n_cache, &mut |_, _| Ok(()))
+fn open(weights: &Weights, n_cache: usize) -> halfwarp::backend::Result<CudaBackend> {
+    CudaBackend::open(0, weights, n_cache, &mut |_, _| std::ops::ControlFlow::Continue(()))
 }
 
 #[test]
@@ -22,7 +23,7 @@ fn a_model_that_does_not_fit_is_refused_with_what_it_needs_and_what_is_free() {
     let emulator = Emulator::checked(75);
     let error = open(&rig::model(), 1 << 33).unwrap_err();
     let text = error.to_string();
-    let Error::DeviceMemory { needed, free, .. } = error else { panic!("{error}") };
+    let BackendError::DeviceMemory { needed, free, .. } = error else { panic!("{error}") };
     assert!(needed > free && free > 10 << 30, "{needed} of {free}");
     assert!(text.contains(&(free >> 20).to_string()) && text.contains("MiB"), "{text}");
     emulator.assert_clean();
@@ -32,7 +33,7 @@ fn a_model_that_does_not_fit_is_refused_with_what_it_needs_and_what_is_free() {
 fn a_cache_that_does_not_fit_leaves_the_backend_as_it_was() {
     let emulator = Emulator::checked(90);
     let mut backend = open(&rig::model(), 64).unwrap();
-    assert!(matches!(backend.new_cache(1 << 33).unwrap_err(), Error::DeviceMemory { .. }));
+    assert!(matches!(backend.new_cache(1 << 33).unwrap_err(), BackendError::DeviceMemory { .. }));
     let mut cache = backend.new_cache(64).unwrap();
     let seq = cache.open();
     assert_eq!(backend.forward(&Batch::one(seq, &[1], Rows::Last), &mut cache).unwrap().n_rows(), 1);
@@ -83,7 +84,7 @@ fn memory_that_is_missing_once_fails_one_call() {
             [] => assert_eq!(n, 0, "request {n} was made and nobody said that it failed"),
             [error] => {
                 assert!(error.is_out_of_memory(), "request {n}: {error}");
-                let Error::DeviceMemory { what, needed, free } = error else { continue };
+                let BackendError::DeviceMemory { what, needed, free } = error else { continue };
                 let text = error.to_string();
                 assert!(*needed > 0 && free > needed && text.contains(what), "request {n}: {text}");
             }
@@ -95,12 +96,12 @@ fn memory_that_is_missing_once_fails_one_call() {
 /// Errors of calls that were made again.
 #[derive(Default)]
 struct Missing {
-    errors: Vec<Error>,
+    errors: Vec<BackendError>,
 }
 
 impl Missing {
     /// What `call` gives, at the second time if it fails.
-    fn twice<T>(&mut self, mut call: impl FnMut() -> halfwarp::Result<T>) -> T {
+    fn twice<T>(&mut self, mut call: impl FnMut() -> halfwarp::backend::Result<T>) -> T {
         call().unwrap_or_else(|error| {
             self.errors.push(error);
             call().unwrap()
@@ -116,7 +117,7 @@ fn a_cache_that_another_replaced_is_refused() {
     let seq = old.open();
     drop(backend.new_cache(64).unwrap());
     let error = backend.forward(&Batch::one(seq, &[1], Rows::Last), &mut old).map(drop).unwrap_err();
-    assert!(matches!(error, Error::OtherCache { found: 4, expected: 2 }), "{error}");
+    assert!(matches!(error, BackendError::OtherCache { found: 4, expected: 2 }), "{error}");
     drop(backend);
     emulator.assert_clean();
 }
@@ -142,7 +143,7 @@ fn after_an_illegal_access_every_call_fails_and_says_so() {
     for _ in 0..2 {
         let again = backend.forward(&batch, &mut cache).map(drop).unwrap_err();
         assert!(
-            matches!(again, Error::DeviceLost { .. }) || again.to_string().contains("ILLEGAL_ADDRESS"),
+            matches!(again, BackendError::DeviceLost { .. }) || again.to_string().contains("ILLEGAL_ADDRESS"),
             "{again}"
         );
     }
@@ -169,15 +170,15 @@ fn shapes_beyond_the_kernels_are_refused_by_name() {
 }
 
 #[test]
-fn an_error_of_the_progress_ends_the_upload() {
+fn a_progress_that_breaks_off_ends_the_upload() {
     let emulator = Emulator::checked(90);
     let mut n_calls = 0;
     let mut progress = |_, _| {
         n_calls += 1;
-        if n_calls < 3 { Ok(()) } else { Err(Error::LoadCancelled) }
+        if n_calls < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     let error = CudaBackend::open(0, &rig::model(), 64, &mut progress).unwrap_err();
-    assert!(matches!(error, Error::LoadCancelled), "{error}");
+    assert!(matches!(error, BackendError::Cancelled), "{error}");
     assert_eq!(n_calls, 3);
     emulator.assert_clean();
 }
@@ -185,6 +186,8 @@ fn an_error_of_the_progress_ends_the_upload() {
 #[test]
 fn a_device_that_is_not_there_is_refused() {
     let _emulator = Emulator::checked(90);
-    let error = CudaBackend::open(3, &rig::model(), 64, &mut |_, _| Ok(())).unwrap_err().to_string();
+    let error = CudaBackend::open(3, &rig::model(), 64, &mut |_, _| std::ops::ControlFlow::Continue(()))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("no device 3"), "{error}");
 }

@@ -6,8 +6,8 @@ use crate::{
     rig::{Random, model},
 };
 use halfwarp::{
-    Config, Engine, Result, Weights,
-    backend::{Backend, Logits, cuda::CudaBackend},
+    Config, Engine, Weights,
+    backend::{Backend, Logits, Result, cuda::CudaBackend},
     batch::{Batch, Phase, Rows},
     cache::KvCache,
     engine::GenerateParams,
@@ -16,7 +16,8 @@ use halfwarp::{
 use std::sync::Arc;
 
 fn open(weights: &Weights) -> CudaBackend {
-    CudaBackend::open(0, weights, weights.config.n_ctx, &mut |_, _| Ok(())).unwrap()
+    CudaBackend::open(0, weights, weights.config.n_ctx, &mut |_, _| std::ops::ControlFlow::Continue(()))
+        .unwrap()
 }
 
 /// A backend that leaves the drawing to the host.

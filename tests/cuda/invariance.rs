@@ -7,8 +7,8 @@ use crate::{
 use halfwarp::{
     Weights,
     backend::{Backend, cuda::CudaBackend},
-    batch::{Batch, Phase, Rows},
-    cache::{KvCache, SeqId},
+    batch::{Batch, Phase, Rows, SeqId},
+    cache::KvCache,
 };
 
 /// A backend with room for several sequences.
@@ -19,7 +19,8 @@ struct Rig {
 
 impl Rig {
     fn new(weights: &Weights) -> Self {
-        let mut backend = CudaBackend::open(0, weights, 2048, &mut |_, _| Ok(())).unwrap();
+        let mut backend =
+            CudaBackend::open(0, weights, 2048, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap();
         let cache = backend.new_cache(2048).unwrap();
         Self { backend, cache }
     }

@@ -13,7 +13,8 @@ use halfwarp::{
 use std::sync::Arc;
 
 pub fn open(weights: &Weights) -> CudaBackend {
-    CudaBackend::open(0, weights, weights.config.n_ctx, &mut |_, _| Ok(())).unwrap()
+    CudaBackend::open(0, weights, weights.config.n_ctx, &mut |_, _| std::ops::ControlFlow::Continue(()))
+        .unwrap()
 }
 
 /// Logits of every position, `[T, V]`.

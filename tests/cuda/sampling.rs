@@ -11,7 +11,8 @@ use halfwarp::{
         },
         sample::{Drawn, Draws},
     },
-    cache::{KvCache, SeqId},
+    batch::SeqId,
+    cache::KvCache,
     sampler::{Draw, History, Sampler, SamplingParams},
 };
 use std::sync::Arc;

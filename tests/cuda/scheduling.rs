@@ -12,7 +12,9 @@ fn engine(n_contexts: usize) -> Engine {
     let json = br#"{"model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 1, "n_head": 3,
         "n_embd": 72, "n_positions": 128, "vocab_size": 517, "layer_norm_epsilon": 1e-5}"#;
     let weights = Weights::random(halfwarp::family::parse_config(json).unwrap(), 11);
-    let backend = CudaBackend::open(0, &weights, n_contexts * 128, &mut |_, _| Ok(())).unwrap();
+    let backend =
+        CudaBackend::open(0, &weights, n_contexts * 128, &mut |_, _| std::ops::ControlFlow::Continue(()))
+            .unwrap();
     Engine::new(Box::new(backend), None, n_contexts * 128).unwrap()
 }
 

@@ -2,13 +2,13 @@
 
 use crate::rig::{Random, Rig, difference, model};
 use halfwarp::{
-    Config, Result,
+    Config,
     backend::{
-        Backend, Logits,
+        Backend, Logits, Result,
         cpu::{CpuBackend, simd::Isa},
     },
-    batch::{Batch, Rows},
-    cache::{KvCache, SeqId},
+    batch::{Batch, Rows, SeqId},
+    cache::KvCache,
 };
 
 /// The needle's logits: prompt and a few greedy tokens, alone.

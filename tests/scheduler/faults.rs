@@ -5,7 +5,7 @@ use crate::{
     tales,
     watched::{FATAL, PANIC, POISON, TOO_BIG, watched},
 };
-use halfwarp::{Error, sampler::SamplingError};
+use halfwarp::{Error, backend::BackendError, sampler::SamplingError};
 
 const PROMPT: [u32; 5] = [11, 12, 13, 14, 15];
 
@@ -40,7 +40,7 @@ fn a_call_that_fails_and_passes_fails_its_text_alone() {
     let prompts = [PROMPT, [TOO_BIG, 1, 2, 3, 4], [21, 22, 23, 24, 25]];
     let mut results = together(&scheduler, prompts.iter().map(|ids| request(ids, &params(6))).collect());
     let error = results.remove(1).unwrap_err();
-    assert!(matches!(error, Error::DeviceMemory { .. }), "{error}");
+    assert!(matches!(error, Error::Backend(BackendError::DeviceMemory { .. })), "{error}");
     let sound = tales(512);
     for (result, ids) in results.into_iter().zip([prompts[0], prompts[2]]) {
         assert_eq!(bits(&result.unwrap()), bits(&alone(&sound, &ids, &params(6))));
@@ -64,7 +64,7 @@ fn a_lost_device_fails_every_text_and_refuses_those_to_come() {
             assert!(error.contains(reason), "{error}");
         }
         let error = scheduler.generate(request(&PROMPT, &params(1))).unwrap_err();
-        assert!(matches!(error, Error::DeviceLost { .. }), "{error}");
+        assert!(matches!(error, Error::Backend(BackendError::DeviceLost { .. })), "{error}");
         assert!(scheduler.load().failed.is_some_and(|text| text.contains(reason)));
     }
 }

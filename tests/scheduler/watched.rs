@@ -1,8 +1,8 @@
 //! A backend whose calls a test sees, holds up and spoils.
 
 use halfwarp::{
-    Config, Engine, Error, Result, Source, Tokenizer, Weights,
-    backend::{Backend, Logits, cpu::CpuBackend},
+    Config, Engine, Source, Tokenizer, Weights,
+    backend::{Backend, BackendError, Logits, Result, cpu::CpuBackend},
     batch::{Batch, Entry, Phase},
     cache::KvCache,
     weights::LoadOptions,
@@ -73,10 +73,10 @@ impl Backend for Watched {
         let has = |id| batch.entries().iter().any(|entry| is_asked(batch, entry, id));
         assert!(!has(PANIC), "a token that panics");
         if has(FATAL) {
-            return Err(Error::DeviceLost { error: "a token that is fatal".into() });
+            return Err(BackendError::DeviceLost { error: "a token that is fatal".into() });
         }
         if has(TOO_BIG) {
-            return Err(Error::DeviceMemory { what: "logits".into(), needed: 1 << 30, free: 1 << 20 });
+            return Err(BackendError::DeviceMemory { what: "logits".into(), needed: 1 << 30, free: 1 << 20 });
         }
         let n_vocab = self.inner.config().n_vocab;
         let logits = self.inner.forward(batch, cache)?;

@@ -7,8 +7,8 @@ use super::{
     ops::{AttentionShape, Ops, Pages},
 };
 use crate::{
-    Config, Error, Result, Weights,
-    backend::{Backend, Logits},
+    Config, Weights,
+    backend::{Backend, BackendError, Logits, Result},
     batch::{Batch, Entry, Rows},
     cache::{KvCache, PAGE_LEN},
     config::Positions,
@@ -29,7 +29,7 @@ impl Backend for CpuBackend {
         let config = &self.weights.config;
         // Found out before the old memory is given up: an allocation that fails ends the program.
         if !Storage::fits(config, n_pages) {
-            return Err(Error::HostMemory { n_tokens });
+            return Err(BackendError::HostMemory { n_tokens });
         }
         self.pages = Storage::new(config, n_pages);
         Ok(KvCache::new(n_pages, config.n_ctx, config.n_vocab))

@@ -10,8 +10,8 @@ use super::{
     sample::Drawn,
 };
 use crate::{
-    Config, Error, Result,
-    backend::{Backend, Logits},
+    Config,
+    backend::{Backend, BackendError, DeviceLogits, Logits, Result},
     batch::{Batch, Entry, Phase, Rows},
     cache::{KvCache, PAGE_LEN},
 };
@@ -37,7 +37,7 @@ impl Backend for CudaBackend {
         let held: usize = self.pages.iter().map(|p| p.keys.n_bytes() + p.values.n_bytes()).sum();
         let free = self.gpu.memory()?.0 + held;
         if needed > free {
-            return Err(Error::DeviceMemory {
+            return Err(BackendError::DeviceMemory {
                 what: format!("a KV cache of {n_tokens} tokens"),
                 needed,
                 free,
@@ -58,10 +58,10 @@ impl Backend for CudaBackend {
 
     fn forward(&mut self, batch: &Batch, cache: &mut KvCache) -> Result<Logits<'_>> {
         if let Some(error) = &self.lost {
-            return Err(Error::DeviceLost { error: error.clone() });
+            return Err(BackendError::DeviceLost { error: error.clone() });
         }
         if cache.n_pages() != self.n_pages {
-            return Err(Error::OtherCache { found: cache.n_pages(), expected: self.n_pages });
+            return Err(BackendError::OtherCache { found: cache.n_pages(), expected: self.n_pages });
         }
         self.gpu.bind()?;
         self.draws.settle(&mut self.sent_step, &self.logits.drawn);
@@ -242,7 +242,7 @@ impl StepWords {
 
 /// Rows of logits on the device, and a copy on the host once somebody asks.
 #[derive(Debug)]
-pub struct DeviceLogits {
+pub struct RowsOnDevice {
     pub(super) buffer: Buffer<f32>,
     n_rows: usize,
     n_vocab: usize,
@@ -254,7 +254,7 @@ pub struct DeviceLogits {
     gpu: Gpu,
 }
 
-impl DeviceLogits {
+impl RowsOnDevice {
     pub(super) fn new(gpu: &Gpu, n_vocab: usize) -> Result<Self> {
         Ok(Self {
             buffer: gpu.alloc(n_vocab, "logits")?,
@@ -280,19 +280,18 @@ impl DeviceLogits {
         }
         Ok(moves)
     }
+}
 
-    /// Number of rows.
-    pub fn n_rows(&self) -> usize {
+impl DeviceLogits for RowsOnDevice {
+    fn n_rows(&self) -> usize {
         self.n_rows
     }
 
-    /// The token drawn from row `row`: see [`Logits::token`].
-    pub fn token(&self, row: usize) -> Result<Option<u32>> {
+    fn token(&self, row: usize) -> Result<Option<u32>> {
         self.drawn.token(&self.gpu, row)
     }
 
-    /// Row `row`, `[V]`; the first call waits for the device and copies all rows.
-    pub fn row(&self, row: usize) -> Result<&[f32]> {
+    fn row(&self, row: usize) -> Result<&[f32]> {
         if self.host.get().is_none() {
             let mut host = self.spare.take();
             host.resize(self.n_rows * self.n_vocab, 0.0);

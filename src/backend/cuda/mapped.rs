@@ -1,7 +1,7 @@
 //! [`Mapped`]: host memory that the device writes to.
 
 use super::driver::{Arg, Gpu, failed};
-use crate::Result;
+use crate::backend::Result;
 use cudarc::driver::{result, sys};
 use std::ptr;
 

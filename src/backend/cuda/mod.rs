@@ -20,12 +20,14 @@ mod prefill;
 mod probe;
 pub mod sample;
 
-pub use forward::DeviceLogits;
 pub use probe::probe;
 
-use crate::{Config, Error, Result, Weights};
+use crate::{
+    Config, Weights,
+    backend::{BackendError, Progress, Result},
+};
 use driver::{Buffer, Gpu, Graph};
-use forward::StepWords;
+use forward::{RowsOnDevice, StepWords};
 use kernels::{Activations, Dims, Kernels, Pages, planes_len};
 use model::Model;
 use prefill::Prefill;
@@ -50,7 +52,7 @@ pub struct CudaBackend {
     sent_step: Vec<u32>,
     /// The step that is being made.
     next_step: StepWords,
-    logits: DeviceLogits,
+    logits: RowsOnDevice,
     draws: Draws,
     dims: Dims,
     gpu: Gpu,
@@ -89,30 +91,20 @@ impl CudaBackend {
     ///
     /// Fails where there is no such device, where its memory does not hold the model and a KV cache of `n_cache` tokens, or
     /// where the model's shape is beyond what the kernels support.
-    pub fn open(
-        ordinal: usize,
-        weights: &Weights,
-        n_cache: usize,
-        progress: &mut dyn FnMut(usize, usize) -> Result<()>,
-    ) -> Result<Self> {
-        probe(ordinal).map_err(|reason| Error::NoCuda { reason })?;
+    pub fn open(ordinal: usize, weights: &Weights, n_cache: usize, progress: &mut Progress) -> Result<Self> {
+        probe(ordinal).map_err(|reason| BackendError::NoCuda { reason })?;
         Self::open_on(Gpu::open(ordinal)?, weights, n_cache, progress)
     }
 
     /// [`open`](Self::open), on a device that is open.
-    pub fn open_on(
-        gpu: Gpu,
-        weights: &Weights,
-        n_cache: usize,
-        progress: &mut dyn FnMut(usize, usize) -> Result<()>,
-    ) -> Result<Self> {
+    pub fn open_on(gpu: Gpu, weights: &Weights, n_cache: usize, progress: &mut Progress) -> Result<Self> {
         let config = weights.config.clone();
         let dims = Dims::new(&config)?;
         let needed = model::n_bytes(&config) + cache_bytes(&config, n_cache) + work_bytes(&config, &dims);
         let (free, _) = gpu.memory()?;
         if needed > free {
             let what = format!("the model with a KV cache of {n_cache} tokens");
-            return Err(Error::DeviceMemory { what, needed, free });
+            return Err(BackendError::DeviceMemory { what, needed, free });
         }
         let kernels = Kernels::load(&gpu, &dims)?;
         let model = Model::upload(&gpu, &kernels, weights, progress)?;
@@ -135,7 +127,7 @@ impl CudaBackend {
             step: gpu.zeros(dims.step_len(), "the step")?,
             sent_step: vec![0; dims.step_len()],
             next_step: StepWords::new(&dims),
-            logits: DeviceLogits::new(&gpu, config.n_vocab)?,
+            logits: RowsOnDevice::new(&gpu, config.n_vocab)?,
             draws: Draws::new(&gpu, config.n_vocab)?,
             kernels,
             config,

@@ -9,7 +9,8 @@ use super::{
     kernels::{Kernels, Linear, Norm, Packed},
 };
 use crate::{
-    Config, Result, Weights,
+    Config, Weights,
+    backend::{BackendError, Progress, Result},
     config::Positions,
     family::Layout,
     weights::{self, Matrix, StoredType},
@@ -71,12 +72,7 @@ impl Model {
     }
 
     /// Puts `weights` on the device, calling `progress` with the bytes done and those in all.
-    pub fn upload(
-        gpu: &Gpu,
-        kernels: &Kernels,
-        weights: &Weights,
-        progress: &mut dyn FnMut(usize, usize) -> Result<()>,
-    ) -> Result<Self> {
+    pub fn upload(gpu: &Gpu, kernels: &Kernels, weights: &Weights, progress: &mut Progress) -> Result<Self> {
         let total = weights.matrices().map(Matrix::n_bytes).sum();
         let mut loader = Loader { gpu, kernels, staging: gpu.staging(PIECE)?, done: 0, total, progress };
         let model = Self {
@@ -98,7 +94,7 @@ struct Loader<'a> {
     staging: Staging,
     done: usize,
     total: usize,
-    progress: &'a mut dyn FnMut(usize, usize) -> Result<()>,
+    progress: &'a mut Progress<'a>,
 }
 
 impl Loader<'_> {
@@ -169,7 +165,9 @@ impl Loader<'_> {
             let rows = (first + i * len, piece.len() / (row_len * stored));
             pack(self.kernels, self.gpu, packed, on_device, rows, sent == 4)?;
             self.done += piece.len();
-            (self.progress)(self.done, self.total)?;
+            if (self.progress)(self.done, self.total).is_break() {
+                return Err(BackendError::Cancelled);
+            }
         }
         Ok(())
     }

@@ -11,7 +11,8 @@ use super::{
     kernels::{COLUMN_COUNTS, Dims, MAX_TOKENS, Plan, Prompt, PromptActivations, Step},
 };
 use crate::{
-    Config, Result,
+    Config,
+    backend::Result,
     batch::{Batch, Phase, Rows},
     cache::KvCache,
 };

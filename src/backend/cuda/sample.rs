@@ -11,8 +11,8 @@ use super::{
     mapped::Mapped,
 };
 use crate::{
-    Result,
-    cache::SeqId,
+    backend::Result,
+    batch::SeqId,
     sampler::{Draw, SamplingError},
 };
 use std::{cell::Cell, sync::Arc};

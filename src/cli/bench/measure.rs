@@ -3,8 +3,8 @@
 use super::super::exit::Failure;
 use halfwarp::{
     backend::Backend,
-    batch::{Batch, Phase, Rows},
-    cache::{KvCache, SeqId},
+    batch::{Batch, Phase, Rows, SeqId},
+    cache::KvCache,
     sampler::{Draw, SamplingParams},
 };
 use std::{fmt, sync::Arc, time::Instant};

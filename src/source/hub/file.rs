@@ -1,7 +1,6 @@
 //! One file: asked for, resumed, checked, and put in its place.
 
 use super::{Hub, HubError, Progress, SourceError};
-use crate::Result;
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File},

@@ -46,7 +46,8 @@ fn run(
     reset(emulator, arch);
     let result = (|| {
         let gpu = Gpu::open(0)?.with_images(images);
-        let mut backend = CudaBackend::open_on(gpu, weights, 1024, &mut |_, _| Ok(()))?;
+        let mut backend =
+            CudaBackend::open_on(gpu, weights, 1024, &mut |_, _| std::ops::ControlFlow::Continue(()))?;
         let mut cache = backend.new_cache(1024)?;
         let mut random = Random(9);
         let seq = cache.open();
@@ -68,12 +69,12 @@ fn run(
 }
 
 /// What came out of a run, unless something was found.
-fn outcome(emulator: &Emulator, result: halfwarp::Result<Vec<f32>>) -> Result<Vec<f32>, String> {
+fn outcome(emulator: &Emulator, result: halfwarp::backend::Result<Vec<f32>>) -> Result<Vec<f32>, String> {
     let findings = emulator.findings();
     match result {
         _ if !findings.is_empty() => Err(findings.lines().next().unwrap_or_default().to_owned()),
         Ok(rows) => Ok(rows),
-        Err(error) => Err(halfwarp::Error::to_string(&error)),
+        Err(error) => Err(error.to_string()),
     }
 }
 

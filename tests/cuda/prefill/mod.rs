@@ -52,7 +52,8 @@ impl Rig {
         gpu.bind().unwrap();
         let dims = Dims::new(config).unwrap();
         let kernels = Kernels::load(&gpu, &dims).unwrap();
-        let model = Model::upload(&gpu, &kernels, &weights, &mut |_, _| Ok(())).unwrap();
+        let model =
+            Model::upload(&gpu, &kernels, &weights, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap();
         let act = PromptActivations::new(&gpu, config).unwrap();
         let padded = dims.padded_dim();
         let nan: Vec<f32> = (0..n_pages * n_head * PAGE_LEN * padded)

@@ -8,12 +8,14 @@ use crate::{
 use halfwarp::{
     Weights,
     backend::cuda::CudaBackend,
+    batch::SeqId,
     batch::{Batch, Phase, Rows},
-    cache::SeqId,
 };
 
 fn rig(weights: &Weights) -> Rig {
-    Rig::of(Box::new(CudaBackend::open(0, weights, 4096, &mut |_, _| Ok(())).unwrap()))
+    Rig::of(Box::new(
+        CudaBackend::open(0, weights, 4096, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap(),
+    ))
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! [`Module`] and [`Kernel`]: loaded code.
 
 use super::failed;
-use crate::{Result, backend::cuda::images::Image};
+use crate::{backend::Result, backend::cuda::images::Image};
 use cudarc::driver::{CudaContext, result, sys};
 use std::{
     ffi::{CString, c_char, c_void},

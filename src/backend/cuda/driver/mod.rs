@@ -12,7 +12,7 @@ pub use memory::{Arg, Buffer};
 pub use staging::Staging;
 
 use super::images::{self, Image};
-use crate::{Error, Result};
+use crate::backend::{BackendError, Result};
 use code::{Loaded, load_image};
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 use std::{ffi::c_void, marker::PhantomData, mem, ptr, sync::Arc};
@@ -35,14 +35,18 @@ pub struct Gpu {
 }
 
 /// The driver's error, with what was being done.
-pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(DriverError) -> Error {
+pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(DriverError) -> BackendError {
     // A text is made of it only if there is an error.
     move |error| {
         let what = what.into();
         // SAFETY: only reads; the driver is open, since it gave the error.
         let name = error.error_name().map_or("unknown error".into(), |n| n.to_string_lossy().into_owned());
         let text = error.error_string().map_or(String::new(), |t| t.to_string_lossy().into_owned());
-        Error::Cuda { what, error: format!("{name} ({text})"), out_of_memory: error.0 == OUT_OF_MEMORY }
+        BackendError::Cuda {
+            what,
+            error: format!("{name} ({text})"),
+            out_of_memory: error.0 == OUT_OF_MEMORY,
+        }
     }
 }
 
@@ -122,7 +126,7 @@ impl Gpu {
         let address = unsafe { result::malloc_sync(n_bytes) }.map_err(|error| match error.0 {
             OUT_OF_MEMORY => {
                 let free = self.memory().map_or(0, |(free, _)| free);
-                Error::DeviceMemory { what: what.into(), needed: n_bytes, free }
+                BackendError::DeviceMemory { what: what.into(), needed: n_bytes, free }
             }
             _ => failed(format!("allocating {n_bytes} bytes for {what}"))(error),
         })?;
@@ -190,7 +194,7 @@ impl Gpu {
                 Err(error) => last = Some(error),
             }
         }
-        Err(last.unwrap_or_else(|| Error::NoCuda {
+        Err(last.unwrap_or_else(|| BackendError::NoCuda {
             reason: format!("the device is sm_{}, and the kernels are {}", self.arch, images::built_for()),
         }))
     }

@@ -1,7 +1,7 @@
 //! [`Staging`]: the way of large data to the device.
 
 use super::{Buffer, Gpu, failed};
-use crate::Result;
+use crate::backend::Result;
 use cudarc::driver::{result, sys};
 use std::{ffi::c_void, ptr, slice};
 

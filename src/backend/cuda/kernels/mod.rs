@@ -20,7 +20,12 @@ use super::{
         SLICE_TILES, STEP_PAGES, TILE_K, TILE_ROWS,
     },
 };
-use crate::{Config, Error, Result, cache, config::Activation};
+use crate::{
+    Config,
+    backend::{BackendError, Result},
+    cache,
+    config::Activation,
+};
 
 const _: () = assert!(PAGE_LEN as usize == cache::PAGE_LEN, "the kernels' pages are the cache's");
 
@@ -127,12 +132,12 @@ impl Dims {
     pub fn new(config: &Config) -> Result<Self> {
         let limit = |name, value: usize, max: u32| match value <= max as usize {
             true => Ok(value as u32),
-            false => Err(Error::CudaModel { name, value, expected: format!("at most {max}") }),
+            false => Err(BackendError::CudaModel { name, value, expected: format!("at most {max}") }),
         };
         let max_inner = SLICE_TILES * TILE_K * LINEAR_MAX_WARPS;
         if !config.n_embd.is_multiple_of(OCTET as usize) {
             let expected = format!("a multiple of {OCTET}");
-            return Err(Error::CudaModel { name: "n_embd", value: config.n_embd, expected });
+            return Err(BackendError::CudaModel { name: "n_embd", value: config.n_embd, expected });
         }
         use super::images::constants as c;
         Ok(Self {
@@ -212,7 +217,7 @@ impl Kernels {
         let max_columns =
             COLUMN_COUNTS.into_iter().filter(|c| needs(c) <= gpu.max_shared).max().ok_or_else(|| {
                 let expected = format!("what fits into {} bytes of shared memory", gpu.max_shared);
-                Error::CudaModel { name: "n_embd", value: dims.n_embd as usize, expected }
+                BackendError::CudaModel { name: "n_embd", value: dims.n_embd as usize, expected }
             })?;
         let shared = |i: usize| needs(&COLUMN_COUNTS[i].min(max_columns));
         macro_rules! columns {

@@ -7,7 +7,7 @@ use super::{
     },
     Kernels, Packed,
 };
-use crate::Result;
+use crate::backend::Result;
 
 impl Kernels {
     /// Packs columns `first_k ..` of a matrix from `from`, `[n_k, n_rows]` of fp16 or, with `wide`, fp32.

@@ -11,7 +11,7 @@ use super::{
     },
     Activations, Dims, Kernels, Linear, Norm, Packed, Pages, Plan, Step, check, padded,
 };
-use crate::{Config, Result};
+use crate::{Config, backend::Result};
 
 /// Most tokens of one prompt pass.
 pub const MAX_TOKENS: usize = MAX_PREFILL as usize;

@@ -7,7 +7,7 @@ use super::{
     },
     Activations, COLUMN_COUNTS, Dims, Kernels, Linear, Norm, Packed, Pages, check, padded, planes_len,
 };
-use crate::Result;
+use crate::backend::Result;
 
 /// A decode step on its way through the layers: the device, the kernels, and what every launch needs to know.
 #[derive(Clone, Copy)]
