@@ -4,7 +4,7 @@
 //! Tests: `tests/alu/approximate.rs`.
 
 use super::{
-    arithmetic::arithmetic,
+    elementwise::elementwise,
     float::{directed, flushed_binary, flushed_costly, flushed_unary, rounding},
     half::both1,
     lanes::{op, plain},
@@ -77,7 +77,7 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
                 _ => flushed_costly::<Lg2Approx>(ftz),
             };
             b.set_imm(choice(b));
-            arithmetic(b, run, F32, &[F32])
+            elementwise(b, run, F32, &[F32])
         }
         "ex2" => exponential(b),
         "tanh" => hyperbolic_tangent(b),
@@ -110,7 +110,7 @@ fn quotient(b: &mut Builder<'_>) -> Result<(), String> {
         (_, _, _) => plain::unary::<Sqrt64Directed>(isa),
     };
     b.set_imm(rounding(round));
-    arithmetic(b, run, ty, &[ty; 2][..sources])
+    elementwise(b, run, ty, &[ty; 2][..sources])
 }
 
 fn approximate_quotient(b: &mut Builder<'_>, mut m: Modifiers<'_>, sources: usize) -> Result<(), String> {
@@ -130,7 +130,7 @@ fn approximate_quotient(b: &mut Builder<'_>, mut m: Modifiers<'_>, sources: usiz
         _ => flushed_unary::<SqrtApprox>(isa, ftz),
     };
     b.set_imm(choice(b));
-    arithmetic(b, run, ty, &[ty; 2][..sources])
+    elementwise(b, run, ty, &[ty; 2][..sources])
 }
 
 fn inverse_root(b: &mut Builder<'_>) -> Result<(), String> {
@@ -144,7 +144,7 @@ fn inverse_root(b: &mut Builder<'_>) -> Result<(), String> {
         (_, false) => plain::unary::<Rsqrt64>(isa),
     };
     b.set_imm(choice(b));
-    arithmetic(b, run, ty, &[ty])
+    elementwise(b, run, ty, &[ty])
 }
 
 /// `ex2.approx` of f32 and f16; of bf16 it has `.ftz` always.
@@ -164,7 +164,7 @@ fn exponential(b: &mut Builder<'_>) -> Result<(), String> {
         _ => needs(b, 90)?,
     }
     b.set_imm(choice(b));
-    arithmetic(b, run, ty, &[ty])
+    elementwise(b, run, ty, &[ty])
 }
 
 fn hyperbolic_tangent(b: &mut Builder<'_>) -> Result<(), String> {
@@ -178,5 +178,5 @@ fn hyperbolic_tangent(b: &mut Builder<'_>) -> Result<(), String> {
     };
     needs(b, if matches!(ty, Bf16 | Bf16x2) { 90 } else { 75 })?;
     b.set_imm(choice(b));
-    arithmetic(b, run, ty, &[ty])
+    elementwise(b, run, ty, &[ty])
 }

@@ -1,10 +1,7 @@
-//! Which family owns an opcode of arithmetic, and what all of them share.
+//! Which family owns an opcode of arithmetic.
 
 use super::{approximate, bits, carry, compare, convert, float, half, integer, minmax};
-use crate::{
-    program::{Builder, Exec, LaneFn},
-    ptx::ast::Type,
-};
+use crate::program::Builder;
 
 /// Lowers an arithmetic instruction.
 pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
@@ -42,14 +39,4 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
         ("fma", _) => Err(format!("found type .{last}, expected one of floats")),
         _ => Err("unknown instruction".into()),
     }
-}
-
-/// Emits an instruction with one destination and sources of these types.
-pub(super) fn arithmetic(b: &mut Builder<'_>, run: LaneFn, d: Type, sources: &[Type]) -> Result<(), String> {
-    b.expect_operands(1 + sources.len())?;
-    b.result(b.operand(0)?, d)?;
-    for (i, &ty) in sources.iter().enumerate() {
-        b.source(1 + i, b.operand(1 + i)?, ty)?;
-    }
-    b.emit(Exec::Lanes(run))
 }

@@ -3,7 +3,7 @@
 //! Tests: `tests/alu/bits.rs`.
 
 use super::{
-    arithmetic::arithmetic,
+    elementwise::elementwise,
     integer::sized,
     lanes::{Value, binary, op, plain, ternary, unary},
     modifiers::{Modifiers, needs},
@@ -107,7 +107,7 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
         "bfi" => insert(b, m),
         "fns" => {
             m.last_ty(&[B32])?;
-            arithmetic(b, plain::ternary::<Fns>(b.isa), B32, &[B32, B32, S32])
+            elementwise(b, plain::ternary::<Fns>(b.isa), B32, &[B32, B32, S32])
         }
         "bmsk" | "szext" => mask(b, m),
         _ => Err("unknown instruction".into()),
@@ -124,7 +124,7 @@ fn logic(b: &mut Builder<'_>, m: Modifiers<'_>) -> Result<(), String> {
         "not" => (sized!(ty, unary, Not, isa), 1),
         _ => (sized!(ty, unary, Cnot, isa), 1),
     };
-    arithmetic(b, run, ty, &[ty; 2][..sources])
+    elementwise(b, run, ty, &[ty; 2][..sources])
 }
 
 /// `lop3.b32 d, a, b, c, table`, and `lop3.BoolOp.b32 d|p, a, b, c, table, q` with p = (d != 0) BoolOp q.
@@ -183,7 +183,7 @@ fn shift(b: &mut Builder<'_>, m: Modifiers<'_>) -> Result<(), String> {
         (S32, false) => binary::<ShrS32>(isa),
         (_, false) => binary::<ShrS64>(isa),
     };
-    arithmetic(b, run, ty, &[ty, U32])
+    elementwise(b, run, ty, &[ty, U32])
 }
 
 fn funnel_shift(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
@@ -196,7 +196,7 @@ fn funnel_shift(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String>
         (true, true) => ternary::<ShfRWrap>(b.isa),
         (true, false) => plain::ternary::<ShfRClamp>(b.isa),
     };
-    arithmetic(b, run, B32, &[B32, B32, U32])
+    elementwise(b, run, B32, &[B32, B32, U32])
 }
 
 fn permute(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
@@ -210,7 +210,7 @@ fn permute(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
         ("rc16", plain::ternary::<PrmtRc16>(isa)),
     ]);
     m.end()?;
-    arithmetic(b, run.unwrap_or(ternary::<PrmtIndex>(isa)), B32, &[B32; 3])
+    elementwise(b, run.unwrap_or(ternary::<PrmtIndex>(isa)), B32, &[B32; 3])
 }
 
 fn count(b: &mut Builder<'_>, m: Modifiers<'_>) -> Result<(), String> {
@@ -224,7 +224,7 @@ fn count(b: &mut Builder<'_>, m: Modifiers<'_>) -> Result<(), String> {
         (_, B32) => (plain::unary::<Brev32>(isa), B32),
         _ => (plain::unary::<Brev64>(isa), B64),
     };
-    arithmetic(b, run, d, &[ty])
+    elementwise(b, run, d, &[ty])
 }
 
 fn find(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
@@ -237,7 +237,7 @@ fn find(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
         _ => plain::unary::<BfindS64>(b.isa),
     };
     b.set_imm(i64::from(distance));
-    arithmetic(b, run, U32, &[ty])
+    elementwise(b, run, U32, &[ty])
 }
 
 fn extract(b: &mut Builder<'_>, m: Modifiers<'_>) -> Result<(), String> {
@@ -248,13 +248,13 @@ fn extract(b: &mut Builder<'_>, m: Modifiers<'_>) -> Result<(), String> {
         S32 => ternary::<BfeS32>(b.isa),
         _ => plain::ternary::<BfeS64>(b.isa),
     };
-    arithmetic(b, run, ty, &[ty, U32, U32])
+    elementwise(b, run, ty, &[ty, U32, U32])
 }
 
 fn insert(b: &mut Builder<'_>, m: Modifiers<'_>) -> Result<(), String> {
     let ty = m.last_ty(&LONG_BITS)?;
     let run = if ty == B32 { insert_32(b.isa) } else { insert_64 };
-    arithmetic(b, run, ty, &[ty, ty, U32, U32])
+    elementwise(b, run, ty, &[ty, ty, U32, U32])
 }
 
 versions! {
@@ -281,9 +281,9 @@ fn mask(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
     if b.source.opcode == "bmsk" {
         m.last_ty(&[B32])?;
         b.set_imm(i64::from(wrap));
-        return arithmetic(b, plain::binary::<Bmsk>(b.isa), B32, &[U32, U32]);
+        return elementwise(b, plain::binary::<Bmsk>(b.isa), B32, &[U32, U32]);
     }
     let ty = m.last_ty(&[U32, S32])?;
     b.set_imm(i64::from(wrap) | i64::from(ty == S32) << 1);
-    arithmetic(b, plain::binary::<Szext>(b.isa), ty, &[ty, U32])
+    elementwise(b, plain::binary::<Szext>(b.isa), ty, &[ty, U32])
 }

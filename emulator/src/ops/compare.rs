@@ -298,5 +298,5 @@ pub fn select_by_sign(b: &mut Builder<'_>) -> Result<(), String> {
         (F32, false) => sized!(ty, ternary, ChooseByFloat, isa),
         _ => sized!(ty, ternary, ChooseBySign, isa),
     };
-    super::arithmetic::arithmetic(b, run, ty, &[ty, ty, by])
+    super::elementwise::elementwise(b, run, ty, &[ty, ty, by])
 }

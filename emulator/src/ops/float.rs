@@ -3,8 +3,8 @@
 //! Tests: `tests/alu/float.rs`.
 
 use super::{
-    arithmetic::arithmetic,
     compose::{Flushed, Then},
+    elementwise::elementwise,
     lanes::{Binary, Ternary, Unary, binary, op, plain, ternary, unary},
     modifiers::Modifiers,
 };
@@ -79,7 +79,7 @@ fn sign(b: &mut Builder<'_>) -> Result<(), String> {
         (_, true) => plain::unary::<Abs64>(isa),
         (_, false) => plain::unary::<Neg64>(isa),
     };
-    arithmetic(b, run, ty, &[ty])
+    elementwise(b, run, ty, &[ty])
 }
 
 /// `add`, `sub`, `mul`, `fma` and `mad`, the last two of which are one.
@@ -113,7 +113,7 @@ fn rounded(b: &mut Builder<'_>) -> Result<(), String> {
         (_, _, _) => plain::ternary::<Fma64Directed>(isa),
     };
     b.set_imm(rounding(round));
-    arithmetic(b, run, ty, &[ty; 3][..if fused { 3 } else { 2 }])
+    elementwise(b, run, ty, &[ty; 3][..if fused { 3 } else { 2 }])
 }
 
 /// The handler of `F`, with `.ftz` if asked.

@@ -3,8 +3,8 @@
 //! Values pass as bits; [`Pair`] makes the packed forms. Tests: `tests/alu/half.rs`.
 
 use super::{
-    arithmetic::arithmetic,
     compose::{Each, Pair, Then},
+    elementwise::elementwise,
     lanes::{Binary, Ternary, Unary, binary, op, ternary, unary},
     modifiers::{Modifiers, needs},
 };
@@ -100,7 +100,7 @@ fn rounded(b: &mut Builder<'_>) -> Result<(), String> {
         (true, _) if last == Last::Relu => both3::<Then<FmaB16, ReluB16>>(isa, pair),
         (true, _) => both3::<FmaB16>(isa, pair),
     };
-    arithmetic(b, run, ty, &[ty; 3][..if fused { 3 } else { 2 }])
+    elementwise(b, run, ty, &[ty; 3][..if fused { 3 } else { 2 }])
 }
 
 fn sign(b: &mut Builder<'_>) -> Result<(), String> {
@@ -117,7 +117,7 @@ fn sign(b: &mut Builder<'_>) -> Result<(), String> {
         (false, false) => both1::<Neg16>(isa, pair),
         (false, true) => both1::<Flushed16<Neg16>>(isa, pair),
     };
-    arithmetic(b, run, ty, &[ty])
+    elementwise(b, run, ty, &[ty])
 }
 
 fn min_max(b: &mut Builder<'_>) -> Result<(), String> {
@@ -136,7 +136,7 @@ fn min_max(b: &mut Builder<'_>) -> Result<(), String> {
         (false, true, true) => both::<Flushed16<Max16>>(isa, pair),
     };
     b.set_imm(imm);
-    arithmetic(b, run, ty, &[ty; 2])
+    elementwise(b, run, ty, &[ty; 2])
 }
 
 /// Reads `.NaN` and `.xorsign.abs` into what [`mode`] takes.

@@ -3,8 +3,8 @@
 //! The carry chain (`.cc`, `addc`, ...) is in [`super::carry`], single bits are in [`super::bits`]. Tests: `tests/alu/integer.rs`.
 
 use super::{
-    arithmetic::arithmetic,
     compose::{Pair, Then},
+    elementwise::elementwise,
     lanes::{Value, binary, op, plain, ternary, unary},
     modifiers::{Modifiers, needs},
 };
@@ -171,16 +171,16 @@ fn add_sub(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
     if m.accept("sat") {
         m.last_ty(&[S32])?;
         let run = if add { plain::binary::<AddSat>(isa) } else { plain::binary::<SubSat>(isa) };
-        return arithmetic(b, run, S32, &[S32; 2]);
+        return elementwise(b, run, S32, &[S32; 2]);
     }
     if add && (m.accept("u16x2") || m.accept("s16x2")) {
         m.end()?;
         needs(b, 90)?;
-        return arithmetic(b, binary::<Pair<Add<u16>>>(isa), B32, &[B32; 2]);
+        return elementwise(b, binary::<Pair<Add<u16>>>(isa), B32, &[B32; 2]);
     }
     let ty = m.last_ty(&INTS)?;
     let run = if add { sized!(ty, binary, Add, isa) } else { sized!(ty, binary, Sub, isa) };
-    arithmetic(b, run, ty, &[ty; 2])
+    elementwise(b, run, ty, &[ty; 2])
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -195,7 +195,7 @@ fn multiply(b: &mut Builder<'_>, mut m: Modifiers<'_>, add: bool) -> Result<(), 
     let half = m.require(&[("lo", Half::Low), ("hi", Half::High), ("wide", Half::Both)])?;
     if add && half == Half::High && m.accept("sat") {
         m.last_ty(&[S32])?;
-        return arithmetic(b, plain::ternary::<MadHiSat>(isa), S32, &[S32; 3]);
+        return elementwise(b, plain::ternary::<MadHiSat>(isa), S32, &[S32; 3]);
     }
     let ty = m.last_ty(if half == Half::Both { &NARROW } else { &INTS })?;
     let d = if half == Half::Both { wide(ty)? } else { ty };
@@ -207,7 +207,7 @@ fn multiply(b: &mut Builder<'_>, mut m: Modifiers<'_>, add: bool) -> Result<(), 
         (Half::High, true) => typed!(ty, ternary, MadHi, isa),
         (Half::Both, true) => typed!(ty, ternary, MadWide, isa),
     };
-    arithmetic(b, run, d, &[ty, ty, d][..if add { 3 } else { 2 }])
+    elementwise(b, run, d, &[ty, ty, d][..if add { 3 } else { 2 }])
 }
 
 /// The type of twice the width.
@@ -226,7 +226,7 @@ fn multiply24(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
     let high = m.require(&[("lo", false), ("hi", true)])?;
     if add && high && m.accept("sat") {
         m.last_ty(&[S32])?;
-        return arithmetic(b, plain::ternary::<Mad24HiSat>(isa), S32, &[S32; 3]);
+        return elementwise(b, plain::ternary::<Mad24HiSat>(isa), S32, &[S32; 3]);
     }
     let ty = m.last_ty(&WORDS)?;
     let run = match (add, high, ty == S32) {
@@ -239,7 +239,7 @@ fn multiply24(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
         (true, true, false) => plain::ternary::<Mad24HiU>(isa),
         (true, true, true) => plain::ternary::<Mad24HiS>(isa),
     };
-    arithmetic(b, run, ty, &[ty; 3][..if add { 3 } else { 2 }])
+    elementwise(b, run, ty, &[ty; 3][..if add { 3 } else { 2 }])
 }
 
 fn same_types(b: &mut Builder<'_>, m: Modifiers<'_>, allowed: &[Type]) -> Result<(), String> {
@@ -252,7 +252,7 @@ fn same_types(b: &mut Builder<'_>, m: Modifiers<'_>, allowed: &[Type]) -> Result
         "abs" => (typed!(ty, unary, Abs, isa), 1),
         _ => (sized!(ty, unary, Neg, isa), 1),
     };
-    arithmetic(b, run, ty, &[ty; 3][..sources])
+    elementwise(b, run, ty, &[ty; 3][..sources])
 }
 
 fn min_max(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
@@ -271,7 +271,7 @@ fn min_max(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
             (false, false, false) => binary::<Pair<Min<u16>>>(isa),
             (true, false, false) => binary::<Pair<Max<u16>>>(isa),
         };
-        return arithmetic(b, run, B32, &[B32; 2]);
+        return elementwise(b, run, B32, &[B32; 2]);
     }
     if relu {
         m.last_ty(&[S32])?;
@@ -281,11 +281,11 @@ fn min_max(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
         } else {
             plain::binary::<Then<Min<i32>, Relu>>(isa)
         };
-        return arithmetic(b, run, S32, &[S32; 2]);
+        return elementwise(b, run, S32, &[S32; 2]);
     }
     let ty = m.last_ty(&INTS)?;
     let run = if max { typed!(ty, binary, Max, isa) } else { typed!(ty, binary, Min, isa) };
-    arithmetic(b, run, ty, &[ty; 2])
+    elementwise(b, run, ty, &[ty; 2])
 }
 
 fn dot_product(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
@@ -294,7 +294,7 @@ fn dot_product(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> 
     let signed = [m.ty(&WORDS)? == S32, m.last_ty(&WORDS)? == S32];
     let run = if bytes { ternary::<Dp4a>(b.isa) } else { plain::ternary::<Dp2a>(b.isa) };
     b.set_imm(i64::from(signed[0]) | i64::from(signed[1]) << 1 | i64::from(high) << 2);
-    arithmetic(b, run, B32, &[B32; 3])
+    elementwise(b, run, B32, &[B32; 3])
 }
 
 /// With all four bytes of the result: operands with a mask of bytes (`d.b0`) do not parse.
@@ -310,5 +310,5 @@ fn byte_wise(b: &mut Builder<'_>, mut m: Modifiers<'_>) -> Result<(), String> {
         _ => plain::ternary::<Vadd4>(b.isa),
     };
     b.set_imm(x | y << 1 | d << 2 | i64::from(sat) << 3);
-    arithmetic(b, run, B32, &[B32; 3])
+    elementwise(b, run, B32, &[B32; 3])
 }

@@ -3,8 +3,8 @@
 //! Tests: `tests/alu/compare.rs`.
 
 use super::{
-    arithmetic::arithmetic,
     compose::Flushed,
+    elementwise::elementwise,
     float::flushed_binary,
     half::{min_max_modifiers, mode},
     lanes::{op, plain, ternary},
@@ -66,7 +66,7 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
         (_, false, _) => plain::binary::<Min64>(isa),
         (_, true, _) => plain::binary::<Max64>(isa),
     };
-    arithmetic(b, run, ty, &[ty; 2])
+    elementwise(b, run, ty, &[ty; 2])
 }
 
 fn of_three<F>(b: &mut Builder<'_>, ftz: bool) -> Result<(), String>
@@ -74,14 +74,14 @@ where
     F: super::lanes::Ternary<A = f32, B = f32, C = f32, D = f32>,
 {
     let run = if ftz { ternary::<Flushed<F>>(b.isa) } else { ternary::<F>(b.isa) };
-    arithmetic(b, run, F32, &[F32; 3])
+    elementwise(b, run, F32, &[F32; 3])
 }
 
 /// Lowers `copysign d, a, b`: `b` with the sign of `a`.
 pub fn copysign(b: &mut Builder<'_>) -> Result<(), String> {
     let ty = Modifiers::of(b).last_ty(&[F32, F64])?;
     let run = if ty == F32 { plain::binary::<Copysign32>(b.isa) } else { plain::binary::<Copysign64>(b.isa) };
-    arithmetic(b, run, ty, &[ty; 2])
+    elementwise(b, run, ty, &[ty; 2])
 }
 
 /// Lowers `testp`.
@@ -98,5 +98,5 @@ pub fn test(b: &mut Builder<'_>) -> Result<(), String> {
     let ty = m.last_ty(&[F32, F64])?;
     let run = if ty == F32 { plain::unary::<Testp32>(b.isa) } else { plain::unary::<Testp64>(b.isa) };
     b.set_imm(class);
-    arithmetic(b, run, Pred, &[ty])
+    elementwise(b, run, Pred, &[ty])
 }

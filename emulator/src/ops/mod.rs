@@ -16,6 +16,7 @@ mod compose;
 mod control;
 mod convert;
 mod copy;
+mod elementwise;
 mod exchange;
 mod fence;
 mod float;
