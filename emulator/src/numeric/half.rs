@@ -4,21 +4,7 @@
 //! changes nothing: f32 has 24 = 2 * 11 + 2 bits, for which rounding twice is harmless in `+`, `-` and `*` (a sum that
 //! is subnormal in f16 is exact, a product of two f16 always is); `fma` rounds to odd in between. Tests: `tests/numeric_half.rs`.
 
-use super::Round;
-use super::soft::{F16, F64, Value};
-
-/// The bits of the NaN that every operation gives.
-pub const NAN: u16 = 0x7fff;
-/// The bits of plus infinity; magnitudes above are NaN.
-pub const INF: u16 = 0x7c00;
-/// The bits of 1.
-pub const ONE: u16 = 0x3c00;
-
-/// Whether `x` is NaN.
-#[inline(always)]
-pub fn is_nan(x: u16) -> bool {
-    x & 0x7fff > INF
-}
+super::sixteen::of_sixteen_bits!(F16, infinity 0x7c00, one 0x3c00);
 
 /// `cvt.f32.f16`: exact; NaN becomes the canonical f32 NaN.
 #[inline(always)]
@@ -39,12 +25,6 @@ pub fn widen(x: u16) -> f32 {
     f32::from_bits(finite | u32::from(x & 0x8000) << 16)
 }
 
-/// `cvt.f64.f16`: exact; NaN becomes the canonical f64 NaN.
-#[inline(always)]
-pub fn to_f64(x: u16) -> f64 {
-    super::double::canonical(f64::from(to_f32(x)))
-}
-
 /// `cvt.rn.f16.f32`.
 #[inline(always)]
 pub fn from_f32(x: f32) -> u16 {
@@ -61,89 +41,10 @@ pub fn from_f32(x: f32) -> u16 {
     if magnitude > 0x7f80_0000 { NAN } else { any | sign }
 }
 
-/// `cvt.rn`, `.rz`, `.rm`, `.rp` to `.f16` from `.f64`, and so from every narrower float.
-#[inline]
-pub fn from_f64(x: f64, round: Round) -> u16 {
-    match F64.decode(x.to_bits()) {
-        Value::Nan => NAN,
-        Value::Inf(neg) => F16.signed(neg, F16.overflow) as u16,
-        Value::Finite(x) => F16.encode(x, round) as u16,
-    }
-}
-
-/// `.ftz`: a subnormal number becomes zero of the same sign.
-#[inline(always)]
-pub fn ftz(x: u16) -> u16 {
-    if x & INF == 0 { x & 0x8000 } else { x }
-}
-
-/// `.sat`: clamped to [0, 1]; NaN and -0 become +0.
-#[inline(always)]
-pub fn sat(x: u16) -> u16 {
-    let above_one = if x > ONE { ONE } else { x };
-    // Negative numbers, -0 and NaN of either sign.
-    if x & 0x8000 != 0 || is_nan(x) { 0 } else { above_one }
-}
-
-/// `.relu`: negative numbers and -0 become +0, NaN the canonical one.
-#[inline(always)]
-pub fn relu(x: u16) -> u16 {
-    let clamped = if x & 0x8000 != 0 { 0 } else { x };
-    if is_nan(x) { NAN } else { clamped }
-}
-
-/// `.satfinite` on a result: an infinity becomes the largest finite number of its sign.
-#[inline(always)]
-pub fn satfinite(x: u16) -> u16 {
-    if x & 0x7fff == INF { x - 1 } else { x }
-}
-
-/// `add`: `a + b`.
-#[inline(always)]
-pub fn add(a: u16, b: u16) -> u16 {
-    from_f32(to_f32(a) + to_f32(b))
-}
-
-/// `sub`: `a - b`.
-#[inline(always)]
-pub fn sub(a: u16, b: u16) -> u16 {
-    from_f32(to_f32(a) - to_f32(b))
-}
-
-/// `mul`: `a * b`.
-#[inline(always)]
-pub fn mul(a: u16, b: u16) -> u16 {
-    from_f32(to_f32(a) * to_f32(b))
-}
-
 /// `fma`: `a * b + c`, rounded once.
 #[inline(always)]
 pub fn fma(a: u16, b: u16, c: u16) -> u16 {
     from_f32(sum_to_odd(to_f32(a) * to_f32(b), to_f32(c)))
-}
-
-/// `neg`: flips the sign bit, of NaN too.
-#[inline(always)]
-pub fn neg(x: u16) -> u16 {
-    x ^ 0x8000
-}
-
-/// `abs`: clears the sign bit, of NaN too.
-#[inline(always)]
-pub fn abs(x: u16) -> u16 {
-    x & 0x7fff
-}
-
-super::pair::of_halves! {
-    add2 = add(a, b);
-    sub2 = sub(a, b);
-    mul2 = mul(a, b);
-    fma2 = fma(a, b, c);
-    neg2 = neg(x);
-    abs2 = abs(x);
-    ftz2 = ftz(x);
-    sat2 = sat(x);
-    relu2 = relu(x);
 }
 
 /// `a + b`; where inexact and even, the odd neighbour on the side of the exact sum, which a narrower format rounds as it would

@@ -7,7 +7,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`single`], [`double`] | `.f32` and `.f64` in four rounding modes |
-//! | [`half`], [`bf16`] | `.f16`, `.bf16`; [`pair`] lifts them to `.f16x2`, `.bf16x2` |
+//! | [`half`], [`bf16`] | `.f16`, `.bf16`, and in [`sixteen`] what they share; [`pair`] lifts them to `.f16x2`, `.bf16x2` |
 //! | [`minmax`], [`compare`] | `min`, `max`, `setp`, `set`, `testp`, `copysign` |
 //! | [`cvt`], [`fp8`], [`tf32`] | `cvt` between integers and floats of every width |
 //! | [`approx`] | `ex2`, `lg2`, `sin`, `cos`, `tanh`, `rcp`, `rsqrt`, `sqrt`, `div` as approximations |
@@ -31,6 +31,7 @@ pub mod minmax;
 pub mod pair;
 pub mod simd;
 pub mod single;
+mod sixteen;
 pub mod soft;
 pub mod tf32;
 
