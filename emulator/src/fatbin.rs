@@ -79,8 +79,8 @@ fn u64_at(from: &[u8], at: usize) -> Result<u64, Error> {
     bytes(from, at).map(u64::from_le_bytes)
 }
 
-/// Bytes of the container that begins with these [`HEADER`] bytes.
-pub fn container_len(header: &[u8; HEADER]) -> Result<u64, Error> {
+/// Bytes of the container that begins with these [`HEADER`] bytes, as it says.
+pub fn container_len(header: &[u8]) -> Result<u64, Error> {
     let found = u32_at(header, 0)?;
     if found != MAGIC {
         return Err(Error::Magic { found });
@@ -182,8 +182,7 @@ pub fn runs_on(target: &(u32, String), arch: u32) -> bool {
 
 /// The text of the newest PTX in a container that runs on a device, without what follows its terminating zero.
 pub fn ptx(container: &[u8], arch: u32) -> Result<Vec<u8>, Error> {
-    let header: [u8; HEADER] = bytes(container, 0)?;
-    let (len, have) = (container_len(&header)?, container.len());
+    let (len, have) = (container_len(container)?, container.len());
     if len > have as u64 {
         return Err(Error::Truncated { what: "a container", at: 0, need: len, have });
     }

@@ -23,8 +23,31 @@ const NO_PTX: &[u8] = include_bytes!("fatbin/which.elf.fatbin");
 /// What loading an image gives.
 fn loads(image: &[u8]) -> sys::CUresult {
     let mut module = null_mut();
-    // SAFETY: images say how long they are, or end with a zero.
+    // SAFETY: the pointer for the result is to a local; the driver does not believe what images say of their length.
     unsafe { sys::cuModuleLoadData(&mut module, image.as_ptr().cast()) }
+}
+
+/// A copy of an image that ends where memory ends: a read past it would be a fault.
+fn at_the_end_of_memory(image: &[u8]) -> &'static [u8] {
+    const PAGE: usize = 1 << 16;
+    let len = image.len().next_multiple_of(PAGE);
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: the mapping is new, has room for the image and stays for good; what stands behind the image is given up.
+    unsafe {
+        let base = libc::mmap(null_mut(), len + PAGE, access, kind, -1, 0);
+        assert_ne!(base, libc::MAP_FAILED);
+        assert_eq!(libc::mprotect(base.add(len), PAGE, libc::PROT_NONE), 0);
+        let at = base.add(len - image.len()).cast::<u8>();
+        at.copy_from_nonoverlapping(image.as_ptr(), image.len());
+        std::slice::from_raw_parts(at, image.len())
+    }
+}
+
+/// The image is refused because memory ends before it does.
+#[track_caller]
+fn ends_too_early(image: &[u8]) {
+    gives(loads(at_the_end_of_memory(image)), 200);
+    assert!(driver::last_error().contains("memory ends"), "{}", driver::last_error());
 }
 
 fn text(ptx: &str) -> sys::CUresult {
@@ -79,6 +102,67 @@ fn broken_fat_binaries_are_refused() {
     // The container claims to be longer than any can be.
     image[8..16].copy_from_slice(&u64::MAX.to_le_bytes());
     gives(loads(&image), 200);
+}
+
+#[test]
+fn a_length_that_runs_past_the_end_of_memory_is_refused() {
+    let _turn = fresh("{}");
+    context();
+    for (mode, image) in FATBINS {
+        let module = loads(at_the_end_of_memory(image));
+        assert_eq!(module as u32, 0, "compression {mode}: {}", driver::last_error());
+        let len = u64::from_le_bytes(image[8..16].try_into().expect("eight bytes"));
+        for more in [1, 4096, 1 << 16, 1 << 31] {
+            let mut lying = image.to_vec();
+            lying[8..16].copy_from_slice(&(len + more).to_le_bytes());
+            ends_too_early(&lying);
+            // The first entry goes as far.
+            let payload = u64::from_le_bytes(image[24..32].try_into().expect("eight bytes"));
+            lying[24..32].copy_from_slice(&(payload + more).to_le_bytes());
+            ends_too_early(&lying);
+        }
+        (0..image.len()).step_by(31).for_each(|n| ends_too_early(&image[..n]));
+    }
+}
+
+#[test]
+fn every_call_that_loads_an_image_doubts_its_length() {
+    let _turn = fresh("{}");
+    context();
+    let image = at_the_end_of_memory(&FATBINS[0].1[..FATBINS[0].1.len() - 1]).as_ptr().cast();
+    let (module, library) = (&mut null_mut(), &mut null_mut());
+    let (none, nothing) = (null_mut(), null_mut());
+    // SAFETY: the pointers for the results are to locals, the lists are empty.
+    unsafe {
+        gives(sys::cuModuleLoadData(module, image), 200);
+        gives(sys::cuModuleLoadDataEx(module, image, 0, null_mut(), null_mut()), 200);
+        gives(sys::cuModuleLoadFatBinary(module, image), 200);
+        gives(sys::cuLibraryLoadData(library, image, none, nothing, 0, null_mut(), null_mut(), 0), 200);
+    }
+}
+
+#[test]
+fn the_structure_that_refers_to_a_fat_binary_ends_with_its_address() {
+    let _turn = fresh("{}");
+    context();
+    let refers = |to: &[u8]| [0x1_4662_43B1, to.as_ptr() as u64];
+    let whole = refers(at_the_end_of_memory(FATBINS[0].1));
+    gives(loads(at_the_end_of_memory(bytemuck::bytes_of(&whole))), 0);
+    (0..16).for_each(|n| ends_too_early(&bytemuck::bytes_of(&whole)[..n]));
+    ends_too_early(bytemuck::bytes_of(&refers(at_the_end_of_memory(&[]))));
+    ends_too_early(bytemuck::bytes_of(&refers(at_the_end_of_memory(&FATBINS[0].1[..100]))));
+}
+
+#[test]
+fn a_text_ends_with_a_zero_before_memory_does() {
+    let _turn = fresh("{}");
+    context();
+    let long = format!("{}// {}", KERNELS, "x".repeat(3 * 4096));
+    for text in [KERNELS, &long] {
+        ends_too_early(text.as_bytes());
+        let text = CString::new(text).expect("PTX has no zero");
+        gives(loads(at_the_end_of_memory(text.as_bytes_with_nul())), 0);
+    }
 }
 
 #[test]

@@ -1,51 +1,49 @@
 //! From an image without a length to PTX text: what `cuModuleLoadData` and its relatives take.
 
-use super::raw::In;
-use crate::driver::objects::{
-    code::{Code, Error, Result},
-    host::Host,
+use super::guarded::Guarded;
+use crate::{
+    driver::objects::{
+        code::{Code, Error, Result},
+        host::Host,
+    },
+    fatbin,
 };
-use crate::fatbin;
 
 /// Bytes of a fat binary that programs may hold: more than any linker writes.
 const LIMIT: u64 = 1 << 32;
+/// Bytes of the structure that refers to a fat binary, up to the end of its address.
+const WRAPPER: u64 = 16;
 const ELF: [u8; 4] = *b"\x7fELF";
 
-/// The PTX text of an image: text that ends with a zero, a fat binary, or the structure that refers to one.
+/// The PTX text of an image: text that ends with a zero, a fat binary, or the structure that refers to one. What an image claims
+/// of its length is not believed: nothing is read where the program has no memory.
 pub fn ptx(image: Host, arch: u32) -> Result<Vec<u8>> {
     if image.is_null() {
         return Err(Code::INVALID_VALUE.because("the image is null"));
     }
-    if begins(image, &ELF) {
+    let mut memory = Guarded::new()?;
+    let head = memory.at_most(image, WRAPPER)?;
+    if head.starts_with(&ELF) {
         return Err(Code::NO_BINARY_FOR_GPU
             .because("the image is machine code, expected PTX or a fat binary with PTX"));
     }
-    if begins(image, &fatbin::MAGIC.to_le_bytes()) {
-        return container(image, arch);
+    if head.starts_with(&fatbin::MAGIC.to_le_bytes()) {
+        return container(&mut memory, image, arch);
     }
-    if begins(image, &fatbin::WRAPPER_MAGIC.to_le_bytes()) {
-        let inner = In::<Host>::from(image.offset(8)).get()?;
-        return match !inner.is_null() && begins(inner, &fatbin::MAGIC.to_le_bytes()) {
-            true => container(inner, arch),
-            false => Err(Code::INVALID_IMAGE.because("the structure does not refer to a fat binary")),
-        };
+    if head.starts_with(&fatbin::WRAPPER_MAGIC.to_le_bytes()) {
+        let inner = memory.exactly(image, WRAPPER)?;
+        return container(&mut memory, bytemuck::pod_read_unaligned(&inner[8..]), arch);
     }
-    Ok(image.until_zero())
+    memory.until_zero(image)
 }
 
-/// Whether the image begins with these bytes; looks no further than the first that differs.
-fn begins(image: Host, with: &[u8]) -> bool {
-    with.iter().enumerate().all(|(i, &b)| image.offset(i as u64).bytes(1) == [b])
-}
-
-fn container(image: Host, arch: u32) -> Result<Vec<u8>> {
-    let mut header = [0; fatbin::HEADER];
-    image.read(&mut header);
+fn container(memory: &mut Guarded, image: Host, arch: u32) -> Result<Vec<u8>> {
+    let header = memory.exactly(image, fatbin::HEADER as u64)?;
     let len = fatbin::container_len(&header).map_err(refused)?;
     if len > LIMIT {
         return Err(Code::INVALID_IMAGE.because(format!("a fat binary of {len} bytes, at most {LIMIT}")));
     }
-    fatbin::ptx(&image.bytes(len as usize), arch).map_err(refused)
+    fatbin::ptx(&memory.exactly(image, len)?, arch).map_err(refused)
 }
 
 fn refused(error: fatbin::Error) -> Error {

@@ -10,6 +10,7 @@ mod event;
 mod exec;
 mod function;
 mod graph;
+mod guarded;
 mod image;
 mod launch;
 mod lookup;

@@ -2,7 +2,6 @@
 
 use super::code::{Code, Result};
 use bytemuck::{Pod, Zeroable};
-use std::ffi::{CStr, c_char};
 
 /// Memory of the host that the API takes as a plain address: `void*`.
 #[repr(transparent)]
@@ -45,12 +44,6 @@ impl Host {
         let mut bytes = vec![0; n];
         self.read(&mut bytes);
         bytes
-    }
-
-    /// The bytes from here to the first zero.
-    pub fn until_zero(self) -> Vec<u8> {
-        // SAFETY: the callers of the API promise a text that ends with a zero wherever nothing else tells its length.
-        unsafe { CStr::from_ptr(self.0 as *const c_char) }.to_bytes().to_vec()
     }
 }
 
