@@ -3,17 +3,17 @@
 //! Into shared memory: the source is read at issue, the rest is in [`super::deferred`]. Out of shared memory: see [`super::store`].
 //! Tests: `tests/bulk.rs`.
 
-use super::{address, deferred, mbarrier, needs, reduce, store};
+use super::{
+    address, deferred, mbarrier, needs, reduce,
+    store::{self, UNIT},
+};
 use crate::{
-    machine::{Access, AccessKind, Context, Event, Fault, FaultKind, Ordering, Scope},
+    machine::{AccessKind, Context, Event, Fault, FaultKind},
     memory::Kind,
     ops::memory::{check_alignment, check_bounds, each_lane, lanes_where, outside_fault, tell},
     program::{Builder, Exec, Instr},
     ptx::ast::{Operand, Space, Type},
 };
-
-/// Addresses and sizes are multiples of this.
-const UNIT: u32 = 16;
 
 /// Lowers one of the family; `modifiers` are those after `bulk`.
 pub fn lower(b: &mut Builder<'_>, modifiers: &[&str]) -> Result<(), String> {
@@ -149,23 +149,7 @@ fn tell_read(
     addresses: &[u64; 32],
     bytes: u32,
 ) -> Result<(), Fault> {
-    tell(cx, &reading(lane, space, addresses, bytes))
-}
-
-/// The read of a bulk copy by a lane.
-pub fn reading(lane: usize, space: Space, addresses: &[u64; 32], bytes: u32) -> Access<'_> {
-    Access {
-        kind: AccessKind::CopyRead,
-        space,
-        ordering: Ordering::Weak,
-        scope: Scope::System,
-        bytes,
-        mask: 1 << lane,
-        addresses,
-        contiguous: false,
-        element: UNIT,
-        values: &[],
-    }
+    tell(cx, &store::reading(lane, space, addresses, bytes))
 }
 
 fn prefetch(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fault> {

@@ -3,7 +3,7 @@
 //! The source is read as late as the issuing thread's `wait_group.read`, the destination written as late as its `wait_group`, or when the
 //! whole launch is over. In strict runs a source that changes in between is a finding.
 
-use super::{Transfers, bulk, reduce::Reduction};
+use super::{Transfers, reduce::Reduction};
 use crate::{
     machine::{
         Access, AccessKind, Context, Event, Fault, FaultKind, Ordering, Scene, Scope, Settings, Watch,
@@ -14,6 +14,9 @@ use crate::{
     program::{Instr, Program},
     ptx::ast::Space,
 };
+
+/// Addresses and sizes of bulk copies are multiples of this.
+pub const UNIT: u32 = 16;
 
 /// A copy under way.
 #[derive(Debug, Clone)]
@@ -160,7 +163,7 @@ pub fn wait(cx: &mut Context<'_, '_>, mask: u32, instr: &Instr) -> Result<(), Fa
         }
         if !store.waited {
             let (from, lane) = ([u64::from(store.from); 32], store.lane);
-            cx.watch.access(&scene, &bulk::reading(lane as usize, Space::Shared, &from, store.bytes))?;
+            cx.watch.access(&scene, &reading(lane as usize, Space::Shared, &from, store.bytes))?;
             cx.watch
                 .event(&scene, &Event::CopySourceRead { offset: store.from, bytes: store.bytes, lane })?;
         }
@@ -211,4 +214,20 @@ pub fn deliver<'a>(
     watch: &mut Watch,
 ) -> Result<(), Fault> {
     stores.iter_mut().try_for_each(|s| s.finish(&scene(s.place), watch))
+}
+
+/// The read of a bulk copy by a lane.
+pub fn reading(lane: usize, space: Space, addresses: &[u64; 32], bytes: u32) -> Access<'_> {
+    Access {
+        kind: AccessKind::CopyRead,
+        space,
+        ordering: Ordering::Weak,
+        scope: Scope::System,
+        bytes,
+        mask: 1 << lane,
+        addresses,
+        contiguous: false,
+        element: UNIT,
+        values: &[],
+    }
 }

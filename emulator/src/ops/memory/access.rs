@@ -1,12 +1,8 @@
 //! What loads and stores do in every space: check, tell the watchers, move the words.
 
 use super::{
-    Form, Shape, Words, addresses, by_window, describe, each_lane,
-    global::Global,
-    local::Local,
-    misaligned, narrow,
+    Form, Shape, Words, describe, each_lane, misaligned, narrow,
     rows::{self, Rows},
-    shared::Shared,
     tell,
 };
 use crate::{
@@ -18,24 +14,24 @@ use crate::{
 
 /// The lanes of an access.
 pub(super) struct Lanes {
-    /// Which take part.
+    /// The lanes that take part.
     pub mask: u32,
-    /// Bytes of each.
+    /// Bytes of each lane.
     pub bytes: u32,
-    /// Their addresses; of those that do not take part, the address of one that does.
+    /// The address of each lane; of those that do not take part, the address of one that does.
     pub addresses: [u64; 32],
-    /// The highest.
+    /// The highest address.
     pub highest: u64,
-    /// The bits that are set in some of them.
+    /// The bits that are set in some address.
     bits: u64,
-    /// Whether all take part, and the bytes of each follow those of the one before.
+    /// Whether all lanes take part, and the bytes of each follow those of the one before.
     pub run: bool,
 }
 
 impl Lanes {
     /// Looks at the addresses once for all that is asked of them: compilers make vectors of one large loop, but not of several small ones.
     #[inline(always)]
-    fn new(mask: u32, bytes: u32, address: impl Fn(usize) -> u64) -> Lanes {
+    pub fn new(mask: u32, bytes: u32, address: impl Fn(usize) -> u64) -> Lanes {
         let first = address(mask.trailing_zeros() as usize & 31);
         let (mut addresses, mut bits, mut highest, mut gaps) = ([0; 32], 0, 0, 0);
         for l in 0..32 {
@@ -48,7 +44,7 @@ impl Lanes {
         Lanes { mask, bytes, addresses, highest, bits, run: mask == FULL && gaps == 0 }
     }
 
-    /// Those of a load or store.
+    /// The lanes of a load or store.
     #[inline(always)]
     fn of<S: Shape>(cx: &Context<'_, '_>, mask: u32, instr: &Instr) -> Lanes {
         let bytes = (S::E * S::V) as u32;
@@ -97,8 +93,13 @@ pub(super) trait Region: 'static {
     ) -> Result<(), Fault>;
 }
 
+/// Loads from the lanes' addresses in one space.
 #[inline(always)]
-fn load_at<M: Region, S: Shape>(cx: &mut Context<'_, '_>, lanes: &Lanes, instr: &Instr) -> Result<(), Fault> {
+pub(super) fn load_at<M: Region, S: Shape>(
+    cx: &mut Context<'_, '_>,
+    lanes: &Lanes,
+    instr: &Instr,
+) -> Result<(), Fault> {
     let form = Form(instr.imm);
     cx.warp.polled |= form.polls() && M::SPACE != Space::Local;
     let found = M::locate(cx, lanes)?;
@@ -156,8 +157,9 @@ fn load_parts<M: Region, S: Shape>(cx: &mut Context<'_, '_>, found: M::Found, la
     }
 }
 
+/// Stores to the lanes' addresses in one space.
 #[inline(always)]
-fn store_at<M: Region, S: Shape>(
+pub(super) fn store_at<M: Region, S: Shape>(
     cx: &mut Context<'_, '_>,
     lanes: &Lanes,
     instr: &Instr,
@@ -197,40 +199,6 @@ pub(super) fn store_body<M: Region, S: Shape>(
 ) -> Result<(), Fault> {
     let lanes = Lanes::of::<S>(cx, mask, instr);
     store_at::<M, S>(cx, &lanes, instr)
-}
-
-/// `ld` of a generic address.
-pub(super) fn load_generic<S: Shape>(
-    cx: &mut Context<'_, '_>,
-    mask: u32,
-    instr: &Instr,
-) -> Result<(), Fault> {
-    let addresses = addresses(cx, instr, Form(instr.imm));
-    by_window(cx, mask, &addresses, |cx, mask, addresses, space| {
-        let lanes = Lanes::new(mask, (S::E * S::V) as u32, |l| addresses[l]);
-        match space {
-            Space::Shared => load_at::<Shared, S>(cx, &lanes, instr),
-            Space::Local => load_at::<Local, S>(cx, &lanes, instr),
-            _ => load_at::<Global, S>(cx, &lanes, instr),
-        }
-    })
-}
-
-/// `st` to a generic address.
-pub(super) fn store_generic<S: Shape>(
-    cx: &mut Context<'_, '_>,
-    mask: u32,
-    instr: &Instr,
-) -> Result<(), Fault> {
-    let addresses = addresses(cx, instr, Form(instr.imm));
-    by_window(cx, mask, &addresses, |cx, mask, addresses, space| {
-        let lanes = Lanes::new(mask, (S::E * S::V) as u32, |l| addresses[l]);
-        match space {
-            Space::Shared => store_at::<Shared, S>(cx, &lanes, instr),
-            Space::Local => store_at::<Local, S>(cx, &lanes, instr),
-            _ => store_at::<Global, S>(cx, &lanes, instr),
-        }
-    })
 }
 
 versions! {

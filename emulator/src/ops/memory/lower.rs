@@ -1,6 +1,8 @@
 //! Lowering of loads and stores.
 
-use super::{ADDRESS, Elements, Form, access, global::Global, local::Local, shared::Shared, uniform};
+use super::{
+    ADDRESS, Elements, Form, access, generic, global::Global, local::Local, shared::Shared, uniform,
+};
 use crate::{
     isa::Isa,
     machine::{Ordering, Scope},
@@ -210,11 +212,11 @@ fn handler(
         (true, Some("shared")) => words!(load, access::load_body, Shared),
         (true, Some("local")) => sizes!(access::load_body, Local),
         (true, Some("global" | "const")) => words!(load, access::load_body, Global),
-        (true, None) => sizes!(access::load_generic),
+        (true, None) => sizes!(generic::load),
         (false, Some("shared")) => words!(store, access::store_body, Shared),
         (false, Some("local")) => sizes!(access::store_body, Local),
         (false, Some("global")) => words!(store, access::store_body, Global),
-        (false, None) => sizes!(access::store_generic),
+        (false, None) => sizes!(generic::store),
         (_, other) => return Err(format!("space {other:?} is not supported here")),
     })
 }

@@ -4,6 +4,7 @@
 
 mod access;
 mod form;
+mod generic;
 mod global;
 mod late;
 mod local;
