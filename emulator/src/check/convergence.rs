@@ -33,7 +33,7 @@ impl Convergence {
         let fresh = Waiting { id: None, pc, mask, worked: 0 };
         let w = self.waiting.entry((scene.place.block, scene.place.warp)).or_insert(fresh);
         if w.pc != pc {
-            return Err(apart(scene, w, mask));
+            return Err(divergent(scene, w, mask, "run an aligned barrier", "another"));
         }
         w.mask |= mask;
         w.worked &= !mask;
@@ -84,7 +84,8 @@ impl Observer for Convergence {
             }
             Event::Exit { mask } => {
                 if let Some(w) = self.waiting.get(&key).filter(|w| w.worked & mask != 0) {
-                    return Err(left(scene, w, mask));
+                    let this = "leave the kernel without it";
+                    return Err(divergent(scene, w, mask, this, "an aligned barrier"));
                 }
             }
             _ => {}
@@ -93,20 +94,11 @@ impl Observer for Convergence {
     }
 }
 
-fn apart(scene: &Scene<'_>, w: &Waiting, mask: u32) -> Fault {
+/// Lanes `mask` do `this` while those of `w` wait at `there`.
+fn divergent(scene: &Scene<'_>, w: &Waiting, mask: u32, this: &str, there: &str) -> Fault {
     let thread = 32 * scene.place.warp + (w.mask.trailing_zeros() & 31);
     let message = format!(
-        "divergent barrier: lanes {mask:#010x} run an aligned barrier while lanes {:#010x} of their warp wait at another: {}",
-        w.mask,
-        report::place(scene, scene.place.block, thread, w.pc)
-    );
-    Fault::new(FaultKind::Finding, mask.trailing_zeros() & 31, message)
-}
-
-fn left(scene: &Scene<'_>, w: &Waiting, mask: u32) -> Fault {
-    let thread = 32 * scene.place.warp + (w.mask.trailing_zeros() & 31);
-    let message = format!(
-        "divergent barrier: lanes {mask:#010x} leave the kernel without it while lanes {:#010x} of their warp wait at an aligned barrier: {}",
+        "divergent barrier: lanes {mask:#010x} {this} while lanes {:#010x} of their warp wait at {there}: {}",
         w.mask,
         report::place(scene, scene.place.block, thread, w.pc)
     );
