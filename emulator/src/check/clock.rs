@@ -5,9 +5,9 @@ use std::{cmp::Ordering, sync::Arc};
 /// How much of a warp is known: accesses of a lane in epochs up to a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
-    /// The same number for all lanes.
+    /// One number for all lanes.
     All(u32),
-    /// One for each lane.
+    /// A number for each lane.
     Lanes(Arc<[u32; 32]>),
 }
 

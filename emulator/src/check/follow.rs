@@ -37,7 +37,7 @@ pub fn follow(poison: &mut Poison, scene: &Scene<'_>, step: &Step<'_, '_>) -> Re
         return Ok(());
     }
     let results = match flow {
-        // Their accesses set the marks of what they load.
+        // The accesses of these instructions set the marks of what they load.
         Flow::Load | Flow::Atomic => Mark::default(),
         Flow::Shuffle => shuffled(poison, step),
         Flow::Across | Flow::Matrix if sources.lanes != 0 => Mark { lanes: step.mask, ..sources },

@@ -77,7 +77,7 @@ impl Global<'_> {
         })
     }
 
-    /// The same for lanes in a row, all at once; `false` if somebody wrote near by: then each lane must be looked at.
+    /// Records reads through the read-only path by lanes in a row, all at once; `false` if somebody wrote near by: then each lane must be looked at.
     fn read_only_run(&mut self, access: &Access<'_>, new: &Member) -> bool {
         let (first, bytes) = (access.addresses[0], u64::from(access.bytes));
         let (mut at, end) = (first, first + 32 * bytes);

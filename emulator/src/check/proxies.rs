@@ -50,7 +50,7 @@ struct Thread {
 }
 
 impl Thread {
-    /// It goes on after a barrier, at which the latest fence of all was `fence`.
+    /// The thread goes on after a barrier, at which the latest fence of all was `fence`.
     fn wait(&mut self, time: u64, fence: u64) {
         (self.synchronised, self.before_fence) = (time, self.before_fence.max(fence));
     }

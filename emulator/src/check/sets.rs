@@ -92,7 +92,7 @@ pub const EMPTY: u32 = 0;
 struct Node {
     member: Member,
     rest: u32,
-    /// It and the rest are weak reads.
+    /// The member and the rest are weak reads.
     reads_only: bool,
 }
 

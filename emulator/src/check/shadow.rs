@@ -94,9 +94,9 @@ const NOTHING: (u32, u32) = (u32::MAX, 0);
 pub struct Shadow<'a> {
     /// The words of the piece.
     pub cells: &'a mut [Cell],
-    /// Their split ones.
+    /// The cells of words that are split.
     pub splits: &'a mut Splits,
-    /// Their sets.
+    /// The sets that cells refer to.
     pub sets: &'a mut Sets,
 }
 
@@ -187,11 +187,11 @@ pub const PAGE: u64 = 4096;
 /// A page of global memory.
 #[derive(Debug)]
 pub struct Page {
-    /// Its words; none before something other than a read-only load comes here.
+    /// The words of the page; none before something other than a read-only load comes here.
     pub cells: Vec<Cell>,
     /// A bit for each byte read through the read-only path.
     pub read_only: Option<Box<[u64; 64]>>,
-    /// Who read so first.
+    /// Who read through it first.
     pub reader: Member,
 }
 
@@ -203,7 +203,7 @@ impl Default for Page {
 }
 
 impl Page {
-    /// Its words, made if need be.
+    /// The words of the page, made if need be.
     #[inline(always)]
     pub fn cells(&mut self) -> &mut [Cell] {
         if self.cells.is_empty() {

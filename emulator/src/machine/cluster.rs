@@ -9,9 +9,9 @@ use super::{
 /// The lanes of a warp between the two halves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Halfway {
-    /// They have arrived, others have not.
+    /// Lanes that have arrived where others have not.
     arrived: u32,
-    /// All have arrived: they may pass.
+    /// Lanes that may pass, because all have arrived.
     free: u32,
 }
 

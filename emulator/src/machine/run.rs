@@ -33,9 +33,9 @@ impl<'a> World<'a> {
 /// Why a warp stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// It has had its turn, or a barrier of the block is complete.
+    /// The warp has had its turn, or a barrier of the block is complete.
     Turn,
-    /// It went round a loop that reads what others may change, and lets them.
+    /// The warp went round a loop that reads what others may change, and lets them.
     Yield,
     /// No group is ready.
     Waiting,

@@ -177,7 +177,7 @@ impl<'a> Queue<'a> {
             if self.turn(world, watch, at)? {
                 self.done.append(&mut self.live.swap_remove(at).warps);
             } else {
-                // It waits for others: they come next, new ones last.
+                // The block waits for others: they come next, new ones last.
                 at += 1;
             }
             if self.grid.stop.load(Relaxed) {

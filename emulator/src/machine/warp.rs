@@ -6,7 +6,7 @@ use crate::program::Function;
 /// Why a group does not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// It may.
+    /// The group may run.
     Ready,
     /// At this barrier of the block.
     Barrier(u8),
@@ -93,7 +93,7 @@ pub struct Warp {
     pub groups: Vec<Group>,
     /// Backward branches since the lanes were last together, or the groups last took turns.
     pub spins: u32,
-    /// It gives up its turn at the next opportunity.
+    /// The warp gives up its turn at the next opportunity.
     pub yields: bool,
     /// How many times more groups take turns.
     turns: u32,

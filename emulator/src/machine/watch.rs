@@ -30,13 +30,13 @@ pub enum Ordering {
 /// Which threads an ordered access is ordered for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// Those of the block.
+    /// The threads of the block.
     Block,
-    /// Those of the cluster.
+    /// The threads of the cluster.
     Cluster,
-    /// Those of the device.
+    /// The threads of the device.
     Device,
-    /// All, the host's as well.
+    /// All threads, the host's as well.
     System,
 }
 
@@ -85,7 +85,7 @@ pub struct Access<'a> {
 pub enum Event {
     /// A launch starts.
     LaunchStart,
-    /// It ends: all blocks have.
+    /// A launch ends: all blocks have.
     LaunchEnd,
     /// A block starts.
     BlockStart {
@@ -100,7 +100,7 @@ pub enum Event {
         id: u32,
         /// The lanes.
         mask: u32,
-        /// They go on without waiting.
+        /// The lanes go on without waiting.
         arrive_only: bool,
     },
     /// A barrier of the block completes; those who waited go on.
@@ -159,8 +159,8 @@ pub enum Event {
         /// The lane that issues it.
         lane: u32,
     },
-    /// They hold the copy now. A write of the copy by the same lane ([`AccessKind::CopyWrite`]) was told before; if the lane waited at an
-    /// `mbarrier` object, its arrival there follows, by which the next to wait learn of the copy.
+    /// Bytes of shared memory hold a copy now. A write of the copy by the same lane ([`AccessKind::CopyWrite`]) was told before; if the
+    /// lane waited at an `mbarrier` object, its arrival there follows, by which the next to wait learn of the copy.
     CopyLanded {
         /// Offset in shared memory.
         offset: u32,
@@ -242,7 +242,7 @@ pub struct Step<'a, 'r> {
     pub frame: Frame,
     /// The lanes that are at it.
     pub group: u32,
-    /// Those of them that its guard lets run it: none, perhaps.
+    /// The lanes that the guard lets run the instruction: none, perhaps.
     pub mask: u32,
     /// The registers of the function.
     pub registers: &'a Registers<'r>,

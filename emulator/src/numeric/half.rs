@@ -12,7 +12,7 @@ pub fn to_f32(x: u16) -> f32 {
     if x & 0x7fff > INF { f32::from_bits(super::single::NAN) } else { widen(x) }
 }
 
-/// The same, but some NaN for a NaN.
+/// [`to_f32`], but with some NaN for a NaN.
 #[inline(always)]
 pub fn widen(x: u16) -> f32 {
     let magnitude = u32::from(x & 0x7fff);

@@ -217,7 +217,7 @@ pub mod plain {
         unary_body::<F>
     }
 
-    /// The same for one that costs so much that it is computed for the active lanes only.
+    /// The handler of a function of one value that costs so much that it is computed for the active lanes only.
     pub fn costly<F: Unary>() -> LaneFn {
         |registers, mask, instr| {
             let a = F::A::read(registers, instr.r[1]);

@@ -8,7 +8,7 @@ pub struct Modifiers<'a> {
 }
 
 impl<'a> Modifiers<'a> {
-    /// Those of the instruction that is being lowered.
+    /// The modifiers of the instruction that is being lowered.
     pub fn of(b: &Builder<'a>) -> Modifiers<'a> {
         Modifiers { rest: &b.source.modifiers }
     }

@@ -66,13 +66,13 @@ pub struct Function {
     pub predicates: u16,
     /// Values that stand in registers throughout: (register, bits).
     pub constants: Vec<(u16, u32)>,
-    /// The same for 64-bit values.
+    /// 64-bit values that stand in registers throughout: (register, bits).
     pub wide_constants: Vec<(u16, u64)>,
-    /// The same for predicates.
+    /// Predicates that stand in registers throughout: (register, value).
     pub constant_predicates: Vec<(u16, bool)>,
     /// 32-bit registers that some path may read before it writes them.
     pub undefined: Vec<u16>,
-    /// The same of predicates.
+    /// Predicates that some path may read before it writes them.
     pub undefined_predicates: Vec<u16>,
     /// Bytes of local memory of a thread: `.local` variables, and the `.param` variables of calls.
     pub local: u32,
@@ -94,7 +94,7 @@ pub struct Function {
     pub min_blocks: Option<u32>,
     /// `.maxnreg`.
     pub max_registers: Option<u32>,
-    /// It asks where the workspace of cooperative launches lies.
+    /// The function asks where the workspace of cooperative launches lies.
     pub reads_workspace: bool,
     /// The largest number of 32-bit registers whose values, constants aside, some instruction has still to read.
     pub pressure: u32,

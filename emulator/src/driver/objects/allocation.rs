@@ -44,7 +44,7 @@ impl Origin {
 }
 
 impl Allocated {
-    /// The program made it itself.
+    /// The program made the allocation itself.
     pub fn is_explicit(&self) -> bool {
         self.origin != Origin::Variable
     }

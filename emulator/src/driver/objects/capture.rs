@@ -18,7 +18,7 @@ pub struct Capture {
     pub mode: Mode,
     /// The thread that began it.
     pub thread: ThreadId,
-    /// Something illegal happened: it gives no graph.
+    /// Something illegal happened: the capture gives no graph.
     pub broken: bool,
 }
 

@@ -12,6 +12,6 @@ pub struct Event {
     pub record: Option<u64>,
     /// When that record ran.
     pub time: Option<Instant>,
-    /// It was recorded in a captured stream: the capture, and the nodes that the event stands for.
+    /// The event was recorded in a captured stream: the capture, and the nodes that the event stands for.
     pub captured: Option<(Id<Capture>, Vec<Id<Node>>)>,
 }

@@ -10,6 +10,6 @@ pub struct Module {
     pub program: Arc<Program>,
     /// Its kernels by name.
     pub functions: BTreeMap<String, Id<Function>>,
-    /// It was loaded as a library.
+    /// The module was loaded as a library.
     pub as_library: bool,
 }

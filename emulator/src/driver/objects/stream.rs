@@ -13,7 +13,7 @@ pub struct Stream {
     pub legacy: bool,
     /// Operations that have not run, with their numbers.
     pub queue: VecDeque<(u64, Op)>,
-    /// The capture that it is part of, and the nodes that the next one depends on.
+    /// The capture that the stream is part of, and the nodes that the next one depends on.
     pub capture: Option<Id<Capture>>,
     pub tails: Vec<Id<Node>>,
 }
@@ -36,7 +36,7 @@ impl Stream {
         }
     }
 
-    /// It and stream 0 wait for each other.
+    /// The stream and stream 0 wait for each other.
     pub fn blocking(&self) -> bool {
         !self.legacy && self.flags & NON_BLOCKING == 0
     }

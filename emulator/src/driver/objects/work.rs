@@ -48,7 +48,7 @@ pub struct ExecNode {
 }
 
 impl Work {
-    /// It calls functions of the host, which somebody may wait for without asking the driver.
+    /// The work calls functions of the host, which somebody may wait for without asking the driver.
     pub fn calls_host(&self) -> bool {
         match self {
             Work::Call(_) => true,
@@ -84,11 +84,11 @@ impl Work {
 pub struct KernelWork {
     /// The kernel's handle.
     pub function: Id<Function>,
-    /// Its module.
+    /// The program that holds the kernel.
     pub program: Arc<Program>,
     /// The launch.
     pub launch: Launch,
-    /// It may begin before the launch in front of it has ended (`griddepcontrol.wait` waits for that).
+    /// The launch may begin before the launch in front of it has ended (`griddepcontrol.wait` waits for that).
     pub programmatic: bool,
 }
 

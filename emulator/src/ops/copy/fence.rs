@@ -16,7 +16,7 @@ pub fn lower(b: &mut Builder<'_>, modifiers: &[&str]) -> Result<(), String> {
         ["proxy", "async"] | ["proxy", "async", "shared::cta" | "shared::cluster"] => {
             b.emit(Exec::Warp(proxy))
         }
-        // It orders accesses to global memory, of which the checks know no proxies.
+        // This form orders accesses to global memory, of which the checks know no proxies.
         ["proxy", "async", "global"] => b.emit(Exec::Warp(nothing)),
         // For the blocks of a cluster that use the object after a cluster barrier; a cluster of one needs no more.
         ["mbarrier_init", "release", "cluster"] => b.emit(Exec::Warp(nothing)),

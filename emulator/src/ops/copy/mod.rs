@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 pub struct Copies {
     /// Groups of `cp.async` that each lane has committed: the number of the group that it is filling.
     committed: [u32; 32],
-    /// The same for groups of bulk copies to global memory.
+    /// Groups of bulk copies to global memory that each lane has committed: likewise.
     bulk_committed: [u32; 32],
     /// Lanes whose last question to a barrier was answered with no.
     refused: u32,
