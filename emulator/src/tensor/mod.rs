@@ -20,7 +20,7 @@ mod wide;
 pub mod wmma;
 
 pub use double::{Doubles, multiply_f64};
-pub(crate) use product::by_kind;
+pub(crate) use multiply::by_kind;
 pub use product::{Part, Product, Shape};
 pub use truncating::Adder;
 

@@ -14,10 +14,54 @@ pub(crate) trait Kind: 'static {
     fn run(product: &Product, a: &[Lanes], b: &[Lanes], c: &[Lanes], d: &mut [Lanes], sums: Sums);
 }
 
-/// Of floats.
+/// A product of floats.
 pub(crate) struct Floats<const M: usize, const K: usize>;
-/// Of integers.
+/// A product of integers.
 pub(crate) struct Integers<const M: usize, const K: usize>;
+
+/// Expands `$then!(kind)` for the [`Kind`] of a product of eight columns.
+macro_rules! by_kind {
+    ($product:expr, $then:ident) => {{
+        let product: &crate::tensor::Product = $product;
+        match product.size() {
+            (16, 4, false) => $then!(crate::tensor::multiply::Floats<16, 4>),
+            (16, 8, false) => $then!(crate::tensor::multiply::Floats<16, 8>),
+            (16, 16, false) => $then!(crate::tensor::multiply::Floats<16, 16>),
+            (16, 32, false) => $then!(crate::tensor::multiply::Floats<16, 32>),
+            (8, 16, false) => $then!(crate::tensor::multiply::Floats<8, 16>),
+            (16, 16, true) => $then!(crate::tensor::multiply::Integers<16, 16>),
+            (16, 32, true) => $then!(crate::tensor::multiply::Integers<16, 32>),
+            (16, 64, true) => $then!(crate::tensor::multiply::Integers<16, 64>),
+            (8, 16, true) => $then!(crate::tensor::multiply::Integers<8, 16>),
+            (8, 32, true) => $then!(crate::tensor::multiply::Integers<8, 32>),
+            size => unreachable!("no product of (m, k, integers) {size:?}"),
+        }
+    }};
+}
+pub(crate) use by_kind;
+
+impl Product {
+    /// Computes D. Each slice has as many registers as [`Product::a`], [`Product::b`] and [`Product::sums`] say.
+    pub fn run(&self, a: &[Lanes], b: &[Lanes], c: &[Lanes], d: &mut [Lanes], sums: Sums) {
+        for part in self.parts() {
+            let pick =
+                |from: &[Lanes], of: Vec<usize>| -> Vec<Lanes> { of.into_iter().map(|r| from[r]).collect() };
+            let (a, b, c) = (pick(a, part.a()), pick(b, part.b()), pick(c, part.sums()));
+            let mut out = c.clone();
+            part.product().run_part(&a, &b, &c, &mut out, sums);
+            part.sums().into_iter().zip(out).for_each(|(r, lanes)| d[r] = lanes);
+        }
+    }
+
+    fn run_part(&self, a: &[Lanes], b: &[Lanes], c: &[Lanes], d: &mut [Lanes], sums: Sums) {
+        macro_rules! run {
+            ($kind:ty) => {
+                <$kind>::run(self, a, b, c, d, sums)
+            };
+        }
+        by_kind!(self, run)
+    }
+}
 
 impl<const M: usize, const K: usize> Kind for Floats<M, K> {
     #[inline(always)]

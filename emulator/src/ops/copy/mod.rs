@@ -129,6 +129,7 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
     match (b.source.opcode.as_str(), &modifiers[..]) {
         ("cp", ["async", "bulk", rest @ ..]) => bulk::lower(b, rest),
         ("cp", ["reduce", "async", "bulk", rest @ ..]) => bulk::lower_reduce(b, rest),
+        ("cp", ["async", "mbarrier", "arrive", rest @ ..]) => mbarrier::lower_arrive_later(b, rest),
         ("cp", ["async", rest @ ..]) => single::lower(b, rest),
         ("mbarrier", _) => mbarrier::lower(b),
         ("fence", rest) => fence::lower(b, rest),

@@ -1,6 +1,6 @@
 //! `cp.async`: copies of 4, 8 or 16 bytes by each lane, and the groups of them that lanes wait for.
 
-use super::{Transfers, address, mbarrier, needs, watched};
+use super::{Transfers, address, needs, watched};
 use crate::{
     machine::{Access, AccessKind, Context, Event, Fault, FaultKind, Ordering, Scope, Settings, WarpInfo},
     ops::memory::{check_alignment, check_bounds, each_lane, lanes_where, locate, tell},
@@ -78,7 +78,6 @@ pub fn lower(b: &mut Builder<'_>, modifiers: &[&str]) -> Result<(), String> {
             b.set_imm(groups as i64);
             b.emit(Exec::Warp(wait))
         }
-        ["mbarrier", "arrive", rest @ ..] => mbarrier::lower_arrive_later(b, rest),
         [cache @ ("ca" | "cg"), "shared" | "shared::cta", "global", hints @ ..] => {
             lower_copy(b, *cache == "cg", hints)
         }

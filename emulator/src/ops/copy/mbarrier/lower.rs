@@ -51,6 +51,7 @@ pub fn lower(b: &mut Builder<'_>) -> Result<(), String> {
 
 /// Lowers `cp.async.mbarrier.arrive`; `modifiers` are those after it.
 pub fn lower_arrive_later(b: &mut Builder<'_>, modifiers: &[&str]) -> Result<(), String> {
+    needs(b, 80)?;
     let (form, rest) = match modifiers {
         ["noinc", rest @ ..] => (0, rest),
         rest => (COUNT, rest),
