@@ -6,9 +6,9 @@
 
 use super::{
     FunctionScope, NONE, OPERANDS, Use, Width,
+    draft::Draft,
     layout::Function,
     liveness::{self, Liveness},
-    lower::Draft,
 };
 use std::{cmp::Reverse, collections::BinaryHeap};
 

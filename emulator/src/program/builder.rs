@@ -2,7 +2,7 @@
 //! registers are read and written.
 
 use super::instr::{Access, Exec, Instr, NONE, OPERANDS, Use};
-use super::lower::FunctionScope;
+use super::scope::FunctionScope;
 use crate::{
     isa::Isa,
     ops,

@@ -6,8 +6,7 @@
 
 use super::{
     Access, Exec, NONE, Use,
-    fuse::{Counts, Idiom},
-    lower::Draft,
+    draft::{Counts, Draft, Idiom},
 };
 use crate::{isa::Isa, ops};
 use std::collections::HashMap;

@@ -5,39 +5,11 @@
 //! added to the same sum, the six are one (see `program::dot`). Intermediate values must have no other reader, and no branch
 //! may lead into the run.
 
-use super::{Access, Exec, LaneFn, NONE, Use, dot, lower::Draft};
-use crate::{isa::Isa, ops, ptx::ast};
-
-/// What an instruction may be fused as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Idiom {
-    /// Nothing.
-    #[default]
-    None,
-    /// `mov.b32 {low, high}, pair` of 16-bit registers.
-    Unpack,
-    /// `cvt.f32.f16`.
-    Widen,
-    /// Takes a half at a bit of a pair and widens it.
-    WidenPart,
-    /// Takes both halves of a pair and widens them.
-    WidenPair,
-    /// `fma.rn.f32`.
-    Fma,
-}
-
-impl Idiom {
-    /// The idiom that an instruction is part of.
-    pub(super) fn of(source: &ast::Instruction) -> Idiom {
-        let modifiers: Vec<&str> = source.modifiers.iter().map(String::as_str).collect();
-        match (source.opcode.as_str(), &modifiers[..], source.operands.first()) {
-            ("mov", ["b32"], Some(ast::Operand::Vector(parts))) if parts.len() == 2 => Idiom::Unpack,
-            ("cvt", ["f32", "f16"], _) => Idiom::Widen,
-            ("fma", ["rn", "f32"], _) => Idiom::Fma,
-            _ => Idiom::None,
-        }
-    }
-}
+use super::{
+    Access, Exec, LaneFn, NONE, Use, dot,
+    draft::{Counts, Draft, Idiom},
+};
+use crate::{isa::Isa, ops};
 
 /// Fuses what can be fused. `starts` says where each instruction of the syntax tree begins, `targets` where branches lead.
 pub(super) fn fuse(
@@ -80,30 +52,6 @@ fn remove(drafts: &mut Vec<Draft>, starts: &mut [u32], removed: &[bool]) {
     starts.iter_mut().for_each(|s| *s = place.get(*s as usize).copied().unwrap_or(before).min(before));
     let mut gone = removed.iter();
     drafts.retain(|_| gone.next() == Some(&false));
-}
-
-/// How often each register is read and written in a function.
-pub(super) struct Counts {
-    reads: Vec<u32>,
-    writes: Vec<u32>,
-}
-
-impl Counts {
-    /// Whether a register is written once and read once: a value between two instructions.
-    pub(super) fn between(&self, register: u32) -> bool {
-        (self.reads[register as usize], self.writes[register as usize]) == (1, 1)
-    }
-
-    fn of(drafts: &[Draft], registers: usize) -> Counts {
-        let mut counts = Counts { reads: vec![0; registers], writes: vec![0; registers] };
-        for u in drafts.iter().flat_map(|d| &d.uses) {
-            match u.access {
-                Access::Write => counts.writes[u.register as usize] += 1,
-                _ => counts.reads[u.register as usize] += 1,
-            }
-        }
-        counts
-    }
 }
 
 fn drop_unread_halves(drafts: &mut [Draft], counts: &Counts) {

@@ -125,6 +125,13 @@ pub enum Access {
     Write,
 }
 
+impl Access {
+    /// Whether the instruction needs what the register holds before it.
+    pub fn reads(self) -> bool {
+        self != Access::Write
+    }
+}
+
 impl Use {
     /// The guard of an instruction.
     pub const GUARD: u8 = OPERANDS as u8;

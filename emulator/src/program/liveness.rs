@@ -1,9 +1,6 @@
 //! Which registers hold a value that a lane may still read, at each instruction.
 
-use super::{
-    Access, Control, Exec,
-    lower::{Draft, reads},
-};
+use super::{Access, Control, Exec, draft::Draft};
 
 /// Where registers are live.
 pub(super) struct Liveness {
@@ -53,7 +50,7 @@ fn step(draft: &Draft, live: &mut Bits, mut seen: impl FnMut(usize)) {
             live.clear(u.register as usize);
         }
     }
-    for u in draft.uses.iter().filter(|u| reads(u.access)) {
+    for u in draft.uses.iter().filter(|u| u.access.reads()) {
         live.set(u.register as usize);
     }
 }

@@ -7,15 +7,18 @@
 mod allocate;
 mod builder;
 mod dot;
+mod draft;
 mod fuse;
 mod instr;
 mod layout;
 mod liveness;
 mod lower;
 mod place;
+mod scope;
 
 pub use builder::{Builder, Width};
 pub use instr::{Access, Control, Exec, Flow, Instr, LaneFn, NONE, OPERANDS, Use, WarpFn};
 pub use layout::{CallSite, Function, Line, Parameter, Program, align_up};
-pub use lower::{FunctionScope, Options};
+pub use lower::Options;
 pub use place::Place;
+pub use scope::FunctionScope;

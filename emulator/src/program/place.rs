@@ -1,9 +1,6 @@
 //! Where variables and parameters lie.
 
-use super::{
-    layout::{Function, Parameter, Program, align_up},
-    lower::error_at,
-};
+use super::layout::{Function, Parameter, Program, align_up};
 use crate::{
     memory::{FUNCTION_BASE, GlobalMemory, Kind},
     ptx::{
@@ -45,14 +42,13 @@ impl Program {
                 _ => continue,
             };
             if v.external {
-                return Err(error_at(
-                    module,
+                return Err(module.error_at(
                     v.line,
                     format!("variable {} is external: linking of modules is not supported", v.name),
                 ));
             }
             let allocation = memory.allocate(v.size.max(1) as u64, kind).ok_or_else(|| {
-                error_at(module, v.line, format!("no device memory left for {} of {} bytes", v.name, v.size))
+                module.error_at(v.line, format!("no device memory left for {} of {} bytes", v.name, v.size))
             })?;
             self.variables.insert(v.name.clone(), (allocation.base, v.size as u64));
             places.insert(v.name.clone(), Place::Address(allocation.base));
@@ -68,7 +64,7 @@ impl Program {
     ) -> Result<(), Error> {
         if self.functions.iter().any(|f| f.reads_workspace) {
             let allocation = memory.allocate(WORKSPACE.into(), Kind::Variable).ok_or_else(|| {
-                error_at(module, 1, "no device memory left for the workspace of cooperative launches".into())
+                module.error_at(1, "no device memory left for the workspace of cooperative launches".into())
             })?;
             allocation.write(allocation.base, &WORKSPACE.to_le_bytes());
             self.workspace = allocation.base;
@@ -87,15 +83,14 @@ impl Program {
                     Init::Symbol { name, offset, .. } => {
                         let function = self.names.get(name).map(|&f| FUNCTION_BASE + f as u64);
                         let address = function.or_else(|| self.variables.get(name).map(|&(base, _)| base));
-                        let address = address
-                            .ok_or_else(|| error_at(module, v.line, format!("unknown name {name}")))?;
+                        let address =
+                            address.ok_or_else(|| module.error_at(v.line, format!("unknown name {name}")))?;
                         let address = address.wrapping_add_signed(*offset).to_le_bytes();
                         address[..v.ty.size().min(8)].to_vec()
                     }
                 };
                 if (*offset + bytes.len()) as u64 > size {
-                    return Err(error_at(
-                        module,
+                    return Err(module.error_at(
                         v.line,
                         format!("initial value of {} is longer than its {size} bytes", v.name),
                     ));
@@ -138,7 +133,7 @@ pub(super) fn place_parameters(
 pub(super) fn checked(module: &ast::Module, v: &ast::Variable, end: u64) -> Result<u32, Error> {
     // Both windows are 16 MiB.
     u32::try_from(end).ok().filter(|&end| end < 1 << 24).ok_or_else(|| {
-        error_at(module, v.line, format!("variable {} of {} bytes does not fit its space", v.name, v.size))
+        module.error_at(v.line, format!("variable {} of {} bytes does not fit its space", v.name, v.size))
     })
 }
 

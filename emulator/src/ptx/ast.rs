@@ -1,5 +1,6 @@
 //! The syntax tree: what a PTX module says, with names resolved and blocks flattened.
 
+use super::error::Error;
 use std::collections::HashMap;
 
 /// A parsed module.
@@ -19,6 +20,14 @@ pub struct Module {
     pub strings: HashMap<String, String>,
     /// The text of each line, for messages; line 1 is at index 0.
     pub lines: Vec<String>,
+}
+
+impl Module {
+    /// An error on this line of the module's text.
+    pub fn error_at(&self, line: u32, message: String) -> Error {
+        let text = self.lines.get((line as usize).wrapping_sub(1)).cloned().unwrap_or_default();
+        Error { line, text, message }
+    }
 }
 
 /// A state space.

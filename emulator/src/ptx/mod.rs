@@ -6,13 +6,14 @@
 //! [`Error`] with its line, in time and memory linear in its length. Tests: `tests/parser.rs`.
 //!
 //! From the bottom up: `lexer` makes tokens, `literal` reads numbers, `cursor` looks one token ahead; `variable` and `initial`
-//! read declarations, `operand` and `body` statements, `parser` the module; `scopes` resolves names, `debug` keeps source lines.
+//! read declarations, `operand` and `body` statements, `parser` the module; `globals` and `scopes` resolve names, `debug` keeps source lines.
 
 pub mod ast;
 mod body;
 mod cursor;
 mod debug;
 mod error;
+mod globals;
 mod initial;
 mod lexer;
 mod literal;

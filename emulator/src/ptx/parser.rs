@@ -5,9 +5,9 @@ use super::body::{self, Body};
 use super::cursor::Cursor;
 use super::debug;
 use super::error::{Error, Result};
+use super::globals::{Global, Globals};
 use super::lexer::Token;
 use super::variable;
-use std::collections::HashMap;
 
 /// Registers that a module may declare beyond one for each byte of its text: a text cannot use as many as that.
 const SPARE_REGISTERS: usize = 1 << 16;
@@ -41,24 +41,6 @@ pub fn parse(text: &[u8]) -> Result<Module> {
     }
     parser.check_uses()?;
     Ok(parser.module)
-}
-
-/// The names of a module: where its variables and functions are in their lists.
-#[derive(Default)]
-pub(super) struct Globals<'a> {
-    names: HashMap<&'a str, Global>,
-}
-
-#[derive(Clone, Copy)]
-enum Global {
-    Variable(usize),
-    Function(usize),
-}
-
-impl Globals<'_> {
-    pub fn contains(&self, name: &str) -> bool {
-        self.names.contains_key(name)
-    }
 }
 
 struct Parser<'a> {
