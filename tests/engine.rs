@@ -38,6 +38,29 @@ fn scripted(script: Vec<u32>, n_vocab: usize) -> Session {
 }
 
 #[test]
+fn a_smaller_context_sizes_cache_and_limits_and_changes_no_bit() {
+    let open = |n_ctx| {
+        Engine::open(&Source::Bundled, &EngineOptions { n_ctx: Some(n_ctx), ..EngineOptions::default() })
+    };
+    let engine = open(50).unwrap();
+    assert_eq!((engine.config().n_ctx, engine.n_cache_free()), (50, 2 * PAGE_LEN));
+    let whole = generate(PROMPT, &at_most(40));
+    let n_prompt = whole.stats.n_prompt;
+    let ended = engine.session().generate_with(PROMPT, &GenerateParams::default(), |_| {}).unwrap();
+    assert_eq!((n_prompt + ended.token_ids.len(), ended.finish_reason), (50, FinishReason::Length));
+    assert_eq!(ended.token_ids[..], whole.token_ids[..50 - n_prompt]);
+    let error = engine.session().generate(vec![1; 51], &at_most(1)).err().unwrap();
+    assert!(matches!(error, Error::PromptTooLong { n_ctx: 50, n_prompt: 51 }), "{error}");
+    for n_ctx in [0, 513] {
+        let error = open(n_ctx).err().unwrap().to_string();
+        assert_eq!(
+            error,
+            format!("a context of {n_ctx} tokens was asked for, expected 1 to the model's 512")
+        );
+    }
+}
+
+#[test]
 fn steps_add_up_to_the_completion() {
     let mut session = tales().session();
     let mut generation = session.generate(PROMPT, &at_most(24)).unwrap();

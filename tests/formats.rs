@@ -97,6 +97,18 @@ fn linear_layout_is_transposed() {
 }
 
 #[test]
+fn a_tied_matrix_may_stand_under_the_heads_name_alone() {
+    for prefix in ["", "transformer."] {
+        let mut model = Model::new(Dtype::F16);
+        model.rename(|name| match name {
+            "wte.weight" => "lm_head.weight".into(),
+            name => format!("{prefix}{name}"),
+        });
+        assert_same("lm_head.weight alone", &model);
+    }
+}
+
+#[test]
 fn a_tied_head_that_is_stored_twice_is_accepted() {
     let mut model = Model::new(Dtype::F16);
     let wte = model.tensor("wte.weight").values.clone();

@@ -62,7 +62,7 @@ fn write_all(
         ..Report::default()
     };
     for slot in &slots {
-        let written = match checkpoint.matrix(&slot.name) {
+        let written = match checkpoint.matrix(slot) {
             Some(stored) => relaid(stored, slot),
             // A bias that the model does without.
             None => Matrix::from_f32(Layout::OutIn, 1, slot.len(), vec![0.0; slot.len()]),

@@ -77,6 +77,12 @@ impl Slot {
         }
     }
 
+    /// Whether both are for the same place in a model, however it is stored.
+    pub fn is_for(&self, other: &Self) -> bool {
+        let place = |slot: &Self| (slot.role, slot.param, slot.layer, slot.part.clone());
+        place(self) == place(other)
+    }
+
     /// Its numbers.
     pub fn len(&self) -> usize {
         self.n_in.unwrap_or(1) * self.part.len()

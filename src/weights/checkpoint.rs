@@ -70,7 +70,31 @@ impl Checkpoint {
         let shape_of = |name: &str| tensors.get(name).map(|tensor| &*tensor.shape);
         let layout = (description.family.layout)(&description.config, &shape_of);
         let slots = (description.family.slots)(&description.config, layout);
-        Self { description, slots, tensors }
+        let mut checkpoint = Self { description, slots, tensors };
+        checkpoint.find_tied_matrix();
+        checkpoint
+    }
+
+    /// A tied matrix may be stored under the head's name alone: that is what is left of the pair where a writer drops tensors
+    /// that share their memory.
+    fn find_tied_matrix(&mut self) {
+        let Some((embd, head)) = self.tied_names() else { return };
+        if self.tensors.get(&embd).is_none() && self.tensors.get(&head).is_some() {
+            let of_tokens = self.slots.iter_mut().filter(|slot| slot.role == Role::TokenEmbd);
+            of_tokens.for_each(|slot| slot.name.clone_from(&head));
+        }
+    }
+
+    /// The names of the token embeddings and of a head, in a model whose head is tied.
+    fn tied_names(&self) -> Option<(String, String)> {
+        let config = &self.description.config;
+        if !config.tied {
+            return None;
+        }
+        let untied = crate::Config { tied: false, ..config.clone() };
+        let slots = (self.description.family.slots)(&untied, Layout::OutIn);
+        let name = |role| slots.iter().find(|slot| slot.role == role).map(|slot| slot.name.clone());
+        Some((name(Role::TokenEmbd)?, name(Role::Head)?))
     }
 
     /// Checks the tensors and makes the model of them.
@@ -88,11 +112,11 @@ impl Checkpoint {
         &self.tensors.files
     }
 
-    /// The tensor `name` as it is stored, where the checkpoint has it and the model needs it; a vector is one row.
-    pub(crate) fn matrix(&self, name: &str) -> Option<Matrix> {
-        let slot = self.slots.iter().find(|slot| slot.name == name)?;
+    /// What fills `place` as it is stored, where the checkpoint has it; a vector is one row.
+    pub(crate) fn matrix(&self, place: &Slot) -> Option<Matrix> {
+        let slot = self.slots.iter().find(|slot| slot.is_for(place))?;
         let n_in = slot.n_in.unwrap_or(slot.part.len());
-        Some(Matrix::stored(self.tensors.get(name)?, slot.layout, slot.len() / n_in, n_in))
+        Some(Matrix::stored(self.tensors.get(&slot.name)?, slot.layout, slot.len() / n_in, n_in))
     }
 
     /// What the model's tensors hold by element type, largest first.
@@ -152,15 +176,8 @@ impl Checkpoint {
 
     /// A head of its own in a model whose head is said to be tied. Exports that hold the tied matrix twice are fine.
     fn second_head(&self) -> Option<String> {
-        let config = &self.description.config;
-        if !config.tied {
-            return None;
-        }
-        let untied = crate::Config { tied: false, ..config.clone() };
-        let slots = (self.description.family.slots)(&untied, Layout::OutIn);
-        let name = |role| slots.iter().find(|slot| slot.role == role).map(|slot| slot.name.as_str());
-        let (head_name, embd_name) = (name(Role::Head)?, name(Role::TokenEmbd)?);
-        let (head, embd) = (self.tensors.get(head_name)?, self.tensors.get(embd_name)?);
+        let (embd_name, head_name) = self.tied_names()?;
+        let (embd, head) = (self.tensors.get(&embd_name)?, self.tensors.get(&head_name)?);
         let same = head.dtype == embd.dtype && head.shape == embd.shape && head.data() == embd.data();
         (!same).then(|| {
             format!(

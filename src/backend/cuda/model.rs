@@ -77,7 +77,8 @@ impl Model {
         let mut loader = Loader { gpu, kernels, staging: gpu.staging(PIECE)?, done: 0, total, progress };
         let model = Self {
             token_embd: loader.table(&weights.token_embd)?,
-            position_embd: gpu.upload(&half_bits(&weights.position_embd), "position embeddings")?,
+            position_embd: gpu
+                .upload(&half_bits(&weights.position_embd, weights.config.n_ctx), "position embeddings")?,
             layers: weights.layers.iter().map(|layer| loader.layer(layer)).collect::<Result<_>>()?,
             out_norm: loader.norm(&weights.out_norm)?,
             head: weights.head.as_ref().map(|head| loader.table(head)).transpose()?,
@@ -195,10 +196,10 @@ fn sent_bytes(stored: StoredType, piece: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The elements in fp16.
-fn half_bits(matrix: &Matrix) -> Vec<u16> {
-    let elements = matrix.elements();
-    (0..matrix.n_out() * matrix.n_in()).map(|i| f16::from_f32(elements.get(i)).to_bits()).collect()
+/// The first `n_rows` rows of a table in fp16.
+fn half_bits(table: &Matrix, n_rows: usize) -> Vec<u16> {
+    let elements = table.elements();
+    (0..n_rows * table.n_in()).map(|i| f16::from_f32(elements.get(i)).to_bits()).collect()
 }
 
 fn or_zeros(bias: &Option<Vec<f32>>, len: usize) -> Cow<'_, [f32]> {
