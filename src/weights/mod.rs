@@ -277,8 +277,8 @@ impl Weights {
 impl<'a> Filled<'a> {
     fn of_linear(linear: &'a Linear, slot: &Slot) -> Self {
         if slot.param == Param::Bias {
-            let bias = linear.bias.as_deref().unwrap_or_default();
-            return Self::Vector(&bias[slot.part.clone()]);
+            let bias = linear.bias.as_deref().and_then(|bias| bias.get(slot.part.clone()));
+            return Self::Vector(bias.unwrap_or_default());
         }
         let mut start = 0;
         let part = linear.parts.iter().find(|part| {

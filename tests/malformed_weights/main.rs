@@ -248,7 +248,7 @@ fn w10_accepts_zero_sized_tensors_where_another_starts() {
 fn w12_lists_every_problem_in_one_error() {
     let folder = TempDir::new().unwrap();
     let mut model = Model::new(Dtype::F16);
-    model.remove("h.1.down.bias");
+    model.remove("h.1.mlp.c_proj.bias");
     model.tensor("wpe.weight").shape = vec![N_EMBD, 10];
     model.push("unused", &[1], vec![0.0]);
     model.write_config(folder.path());
@@ -259,7 +259,7 @@ fn w12_lists_every_problem_in_one_error() {
     fs::write(folder.path().join("model.safetensors"), file(&header.to_string(), &bytes[header_end..]))
         .unwrap();
     let text = refusal_of(folder.path());
-    assert_says(&text, &["tensor h.1.down.bias is missing, expected [8]"]);
+    assert_says(&text, &["tensor h.1.mlp.c_proj.bias is missing, expected [8]"]);
     assert_says(&text, &["tensor wpe.weight has shape [8, 10], expected [10, 8] [n_positions, n_embd]"]);
     assert_says(&text, &["tensor ln_f.weight is I16, expected F16, BF16 or F32"]);
     assert!(!text.contains("unused"), "{text}");
@@ -272,7 +272,7 @@ fn w12_names_the_fields_that_the_shapes_come_from() {
     let text = refusal_with(|model| model.config["n_layer"] = json!(1));
     assert_says(&text, &["layers up to h.1", "expected 1", "n_layer"]);
     let text = refusal_with(|model| model.config["n_layer"] = json!(1024));
-    assert_says(&text, &["tensor h.2.attn_norm.weight is missing", "more"]);
+    assert_says(&text, &["tensor h.2.ln_1.weight is missing", "more"]);
     assert!(text.len() < 4000, "{} bytes of message", text.len());
 }
 
@@ -305,10 +305,10 @@ fn w15_finds_values_that_are_not_finite() {
 #[test]
 fn w15_reports_every_tensor_with_count_and_first_index() {
     let text = refusal_with(|model| {
-        model.tensor("h.1.up.weight").values[67..70].fill(f32::NAN);
+        model.tensor("h.1.mlp.c_fc.weight").values[67..70].fill(f32::NAN);
         model.tensor("ln_f.bias").values[7] = f32::INFINITY;
     });
-    assert_says(&text, &["tensor h.1.up.weight has 3 non-finite values, first at [2, 3]"]);
+    assert_says(&text, &["tensor h.1.mlp.c_fc.weight has 3 non-finite values, first at [2, 3]"]);
     assert_says(&text, &["tensor ln_f.bias has 1 non-finite value, first at [7]"]);
 }
 
