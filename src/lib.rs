@@ -46,7 +46,7 @@
 //! | [`sampler`] | logits to a token | |
 //! | [`stop`] | text to the point where it ends | |
 //! | [`tokenizer`] | text to token ids, and back as a stream | |
-//! | [`source`] | where a model is found, and its parts read | weights, tokenizer, config |
+//! | [`source`] | where a model is found, and its parts read | weights, tokenizer, family, config |
 //! | [`convert`] | a checkpoint of any kind, written as fp16 | source, weights, family, config |
 //! | [`batch`] | what one forward call processes | sampler |
 //! | [`cache`] | the paged KV cache: which sequence holds which tokens where | batch |

@@ -97,6 +97,37 @@ fn linear_layout_is_transposed() {
 }
 
 #[test]
+fn generation_config_adds_tokens_that_end_a_text_and_sampling_values() {
+    let folder = TempDir::new().unwrap();
+    let model = Model::new(Dtype::F16);
+    model.write(folder.path());
+    let write = |text: &str| fs::write(folder.path().join("generation_config.json"), text).unwrap();
+    let source = Source::Folder(folder.path().into());
+    assert_eq!(open(folder.path()).config.eos_token_ids, [0]);
+    // 50256 is no token of this model: Chinese GPT-2s carry it along.
+    write(
+        r#"{"eos_token_id": [0, 7, 50256], "temperature": 0.6, "top_k": 20, "do_sample": true, "num_beams": 1}"#,
+    );
+    assert_eq!(open(folder.path()).config.eos_token_ids, [0, 7]);
+    let values = source.info().unwrap().generation.values();
+    let expected = [("do_sample", "true"), ("temperature", "0.6"), ("top_k", "20")];
+    assert!(values.iter().map(|(name, value)| (*name, value.as_str())).eq(expected), "{values:?}");
+    for (text, words) in [
+        ("[]", "generation_config.json: expected an object"),
+        (
+            r#"{"temperature": -1}"#,
+            "generation_config.json: temperature is -1, expected a number from 0 to 100",
+        ),
+        (r#"{"top_k": 1.5}"#, "generation_config.json: top_k is 1.5, expected a whole number, 0 or more"),
+        (r#"{"eos_token_id": "x"}"#, "generation_config.json: eos_token_id is \"x\", expected a token id"),
+    ] {
+        write(text);
+        let error = Weights::open(folder.path()).unwrap_err().to_string();
+        assert!(error.starts_with(words), "{error}");
+    }
+}
+
+#[test]
 fn a_tied_matrix_may_stand_under_the_heads_name_alone() {
     for prefix in ["", "transformer."] {
         let mut model = Model::new(Dtype::F16);

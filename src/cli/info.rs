@@ -9,7 +9,7 @@ use super::{
 };
 use halfwarp::{Config, Tokenizer, backend, source};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -92,6 +92,7 @@ impl Info {
             ("context", format!("{} tokens", c.n_ctx)),
             ("activation", format!("{:?}", c.mlp.activation)),
             ("tokenizer", tokenizer),
+            ("generation", self.generation()),
             ("files", self.files()),
             ("weights", format!("{} in {}, used as {}", self.stored_dtypes(), bytes(f.bytes), f.dtype)),
             (
@@ -148,6 +149,13 @@ impl Info {
         lines
     }
 
+    /// The sampling values of generation_config.json.
+    fn generation(&self) -> String {
+        let values = self.stored.generation.values();
+        let texts: Vec<String> = values.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        if texts.is_empty() { "no values of its own".into() } else { texts.join(", ") }
+    }
+
     fn to_json(&self) -> Value {
         let (c, f) = (&self.config, &self.footprint);
         json!({
@@ -166,6 +174,8 @@ impl Info {
                 "dtype": f.dtype,
                 "stored_dtypes": self.stored.dtypes.iter().map(|t| &t.dtype).collect::<Vec<_>>(),
                 "weights_files": self.stored.weights_files.iter().map(|(p, _)| p).collect::<Vec<_>>(),
+                "generation": self.stored.generation.values().into_iter().collect::<BTreeMap<_, _>>(),
+                "eos_token_ids": c.eos_token_ids,
                 "ignored_tensors": self.stored.ignored,
                 "bytes": f.bytes,
                 "bytes_per_token": f.bytes_per_token,

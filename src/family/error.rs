@@ -1,11 +1,22 @@
-//! Why a config.json was refused. Every text names the field, what it is and what was expected.
+//! Why a model's config.json or generation_config.json was refused. Every text names the field, what it is and what was
+//! expected.
 
-/// Why a config.json was refused.
+/// Why a file of fields was refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}: {problem}")]
+pub struct ConfigError {
+    /// The file: config.json or generation_config.json.
+    pub file: &'static str,
+    /// What is wrong with it.
+    pub problem: ConfigProblem,
+}
+
+/// What is wrong with a file of fields.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ConfigError {
+pub enum ConfigProblem {
     /// Not JSON.
-    #[error("config.json: {message}, near {near:?}")]
+    #[error("{message}, near {near:?}")]
     Json {
         /// What is wrong, with line and column.
         message: String,
@@ -13,19 +24,19 @@ pub enum ConfigError {
         near: String,
     },
     /// JSON, but not an object.
-    #[error("config.json: expected an object of fields, found {found}")]
+    #[error("expected an object of fields, found {found}")]
     NotAnObject {
         /// What kind of value it is.
         found: &'static str,
     },
     /// A field that has no default is not there.
-    #[error("config.json: {key} is missing")]
+    #[error("{key} is missing")]
     Missing {
         /// The field.
         key: &'static str,
     },
     /// A field of the wrong type or out of range.
-    #[error("config.json: {key} is {found}, expected {expected}")]
+    #[error("{key} is {found}, expected {expected}")]
     Invalid {
         /// The field.
         key: String,
@@ -35,7 +46,7 @@ pub enum ConfigError {
         expected: String,
     },
     /// Two names of one field disagree.
-    #[error("config.json: {key} is {value}, but {other} is {other_value}")]
+    #[error("{key} is {value}, but {other} is {other_value}")]
     Disagree {
         /// The field.
         key: &'static str,
@@ -47,7 +58,7 @@ pub enum ConfigError {
         other_value: usize,
     },
     /// The width is not a multiple of the heads.
-    #[error("config.json: n_embd is {n_embd}, expected a multiple of n_head, {n_head}")]
+    #[error("n_embd is {n_embd}, expected a multiple of n_head, {n_head}")]
     Heads {
         /// Width.
         n_embd: usize,
@@ -55,7 +66,7 @@ pub enum ConfigError {
         n_head: usize,
     },
     /// A field asks for something that is not implemented.
-    #[error("config.json: {key} is {found}, which is not supported: expected {expected}")]
+    #[error("{key} is {found}, which is not supported: expected {expected}")]
     Unsupported {
         /// The field.
         key: &'static str,

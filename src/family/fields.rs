@@ -3,7 +3,7 @@
 //! Called by the families. `null` counts as absent, as in Hugging Face's files. Where
 //! a key stands twice the last one counts, as in Python's reader. Tested in `tests/malformed_config.rs`.
 
-use super::ConfigError;
+use super::ConfigProblem;
 use serde_json::{Map, Value};
 
 /// Limits on sizes, far above any model and far below what overflows: checked before anything is allocated.
@@ -27,11 +27,11 @@ pub struct Fields(Map<String, Value>);
 
 impl Fields {
     /// Parses `text`. Nesting is limited to 128 levels by the JSON parser.
-    pub fn parse(text: &[u8]) -> Result<Self, ConfigError> {
+    pub fn parse(text: &[u8]) -> Result<Self, ConfigProblem> {
         match serde_json::from_slice(text) {
             Ok(Value::Object(map)) => Ok(Self(map)),
-            Ok(other) => Err(ConfigError::NotAnObject { found: kind(&other) }),
-            Err(e) => Err(ConfigError::Json { near: near(text, &e), message: e.to_string() }),
+            Ok(other) => Err(ConfigProblem::NotAnObject { found: kind(&other) }),
+            Err(e) => Err(ConfigProblem::Json { near: near(text, &e), message: e.to_string() }),
         }
     }
 
@@ -55,7 +55,7 @@ impl Fields {
         names: &[&'static str],
         limit: usize,
         default: Option<usize>,
-    ) -> Result<usize, ConfigError> {
+    ) -> Result<usize, ConfigProblem> {
         let mut found: Option<(&'static str, usize)> = None;
         for &key in names {
             let Some(value) = self.get(key) else { continue };
@@ -65,7 +65,7 @@ impl Fields {
                 size.ok_or_else(|| invalid(key, value, format!("a whole number from 1 to {limit}")))?;
             match found {
                 Some((other, other_value)) if other_value != size => {
-                    return Err(ConfigError::Disagree {
+                    return Err(ConfigProblem::Disagree {
                         key: other,
                         value: other_value,
                         other: key,
@@ -76,24 +76,38 @@ impl Fields {
             }
         }
         let key = names.first().copied().unwrap_or_default();
-        found.map(|(_, size)| size).or(default).ok_or(ConfigError::Missing { key })
+        found.map(|(_, size)| size).or(default).ok_or(ConfigProblem::Missing { key })
     }
 
     /// `true` or `false`.
-    pub fn flag(&self, key: &'static str, default: bool) -> Result<bool, ConfigError> {
+    pub fn flag(&self, key: &'static str, default: bool) -> Result<bool, ConfigProblem> {
         let Some(value) = self.get(key) else { return Ok(default) };
         value.as_bool().ok_or_else(|| invalid(key, value, "true or false".into()))
     }
 
     /// A finite number above zero, as fp32.
-    pub fn positive(&self, key: &'static str, default: f32) -> Result<f32, ConfigError> {
+    pub fn positive(&self, key: &'static str, default: f32) -> Result<f32, ConfigProblem> {
         let Some(value) = self.get(key) else { return Ok(default) };
         let number = value.as_f64().map(|v| v as f32).filter(|v| v.is_finite() && *v > 0.0);
         number.ok_or_else(|| invalid(key, value, "a finite number above zero in fp32".into()))
     }
 
+    /// A number from 0 to `limit`, where it is there.
+    pub fn share(&self, key: &'static str, limit: f32) -> Result<Option<f32>, ConfigProblem> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let number = value.as_f64().map(|v| v as f32).filter(|v| (0.0..=limit).contains(v));
+        number.map(Some).ok_or_else(|| invalid(key, value, format!("a number from 0 to {limit}")))
+    }
+
+    /// A whole number from 0 on, where it is there.
+    pub fn count(&self, key: &'static str) -> Result<Option<usize>, ConfigProblem> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let number = value.as_u64().and_then(|n| usize::try_from(n).ok());
+        number.map(Some).ok_or_else(|| invalid(key, value, "a whole number, 0 or more".into()))
+    }
+
     /// A string.
-    pub fn text(&self, key: &'static str, default: &'static str) -> Result<&str, ConfigError> {
+    pub fn text(&self, key: &'static str, default: &'static str) -> Result<&str, ConfigProblem> {
         let Some(value) = self.get(key) else { return Ok(default) };
         value.as_str().ok_or_else(|| invalid(key, value, "a string".into()))
     }
@@ -113,7 +127,7 @@ impl Fields {
         key: &'static str,
         n_vocab: usize,
         default: Option<u32>,
-    ) -> Result<Vec<u32>, ConfigError> {
+    ) -> Result<Vec<u32>, ConfigProblem> {
         let wrong = |value: &Value| invalid(key, value, "a token id, a list of them or null".into());
         let id = |value: &Value| {
             let id = value.as_i64().ok_or_else(|| wrong(value))?;
@@ -131,8 +145,8 @@ impl Fields {
     }
 }
 
-fn invalid(key: &str, value: &Value, expected: String) -> ConfigError {
-    ConfigError::Invalid { key: key.into(), found: shorten(value), expected }
+fn invalid(key: &str, value: &Value, expected: String) -> ConfigProblem {
+    ConfigProblem::Invalid { key: key.into(), found: shorten(value), expected }
 }
 
 /// `value` as JSON, at most 60 characters of it.

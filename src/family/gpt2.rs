@@ -3,7 +3,7 @@
 //! Names and defaults are those of Hugging Face's `GPT2Config` and `GPT2LMHeadModel`; a file with `block_size` is an export of
 //! nanoGPT's and gets nanoGPT's defaults. Linear layers come as Conv1D stores them, `[in, out]`, or as `nn.Linear` does.
 
-use super::{ConfigError, Family, Fields, Layout, Param, Role, ShapeOf, Slot, fields::limit};
+use super::{ConfigProblem, Family, Fields, Layout, Param, Role, ShapeOf, Slot, fields::limit};
 use crate::config::{Activation, Attn, Config, Mlp, Norm, Positions};
 use serde_json::{Map, Value, json};
 
@@ -19,14 +19,14 @@ pub(crate) const FAMILY: Family = Family {
     full_name,
 };
 
-fn config(fields: &Fields) -> Result<Config, ConfigError> {
+fn config(fields: &Fields) -> Result<Config, ConfigProblem> {
     refuse_others(fields)?;
     let is_nanogpt = fields.has("block_size");
     let or_default = |default: usize| fields.has("model_type").then_some(default);
     let n_embd = fields.size(&["n_embd", "hidden_size"], limit::EMBD, or_default(768))?;
     let n_head = fields.size(&["n_head", "num_attention_heads"], limit::HEAD, or_default(12))?;
     if n_embd % n_head != 0 {
-        return Err(ConfigError::Heads { n_embd, n_head });
+        return Err(ConfigProblem::Heads { n_embd, n_head });
     }
     let n_layer = fields.size(&["n_layer", "num_hidden_layers"], limit::LAYER, or_default(12))?;
     let n_vocab = fields.size(&["vocab_size"], limit::VOCAB, Some(50257))?;
@@ -64,7 +64,7 @@ fn positions(fields: &Fields) -> &'static [&'static str] {
 
 /// What scores are multiplied by: `1 / √D` unless that is switched off, also divided by the layer's number, counted from 1,
 /// where that is switched on.
-fn scale(fields: &Fields, head_dim: usize, n_layer: usize) -> Result<Vec<f32>, ConfigError> {
+fn scale(fields: &Fields, head_dim: usize, n_layer: usize) -> Result<Vec<f32>, ConfigProblem> {
     let by_width = fields.flag("scale_attn_weights", true)?;
     let by_layer = fields.flag("scale_attn_by_inverse_layer_idx", false)?;
     let scale = if by_width { 1.0 / (head_dim as f32).sqrt() } else { 1.0 };
@@ -72,13 +72,13 @@ fn scale(fields: &Fields, head_dim: usize, n_layer: usize) -> Result<Vec<f32>, C
 }
 
 /// nanoGPT's exports do not name their activation: it is `nn.GELU()`.
-fn activation(fields: &Fields, is_nanogpt: bool) -> Result<Activation, ConfigError> {
+fn activation(fields: &Fields, is_nanogpt: bool) -> Result<Activation, ConfigProblem> {
     let default = if is_nanogpt { "gelu" } else { "gelu_new" };
     match fields.text("activation_function", default)? {
         "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
         "gelu" => Ok(Activation::GeluErf),
         "relu" => Ok(Activation::Relu),
-        other => Err(ConfigError::Unsupported {
+        other => Err(ConfigProblem::Unsupported {
             key: "activation_function",
             found: format!("{other:?}"),
             expected: "gelu_new, gelu_pytorch_tanh, gelu_fast, gelu or relu".into(),
@@ -88,9 +88,9 @@ fn activation(fields: &Fields, is_nanogpt: bool) -> Result<Activation, ConfigErr
 
 /// Refuses by name what would change the result and is not implemented. Everything else in the file is for training,
 /// for other software, or a hint on precision (`reorder_and_upcast_attn`: scores are fp32 here in any case).
-fn refuse_others(fields: &Fields) -> Result<(), ConfigError> {
+fn refuse_others(fields: &Fields) -> Result<(), ConfigProblem> {
     let unsupported = |key, found: String, expected: &str| {
-        Err(ConfigError::Unsupported { key, found, expected: expected.into() })
+        Err(ConfigProblem::Unsupported { key, found, expected: expected.into() })
     };
     for key in ["add_cross_attention", "is_encoder_decoder"] {
         if fields.flag(key, false)? {

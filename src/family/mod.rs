@@ -6,11 +6,13 @@
 
 mod error;
 mod fields;
+mod generation;
 pub(crate) mod gpt2;
 mod slot;
 
-pub use error::ConfigError;
+pub use error::{ConfigError, ConfigProblem};
 pub(crate) use fields::Fields;
+pub use generation::GenerationConfig;
 pub use slot::{Layout, Param, Role, Slot};
 
 use crate::config::Config;
@@ -25,7 +27,7 @@ pub(crate) struct Family {
     /// What layers are numbered under: `h.` in `h.0.ln_1.weight`.
     pub layers: &'static str,
     /// The decoder that config.json describes.
-    pub config: fn(&Fields) -> Result<Config, ConfigError>,
+    pub config: fn(&Fields) -> Result<Config, ConfigProblem>,
     /// How the matrices of linear layers are stored, by the shape of any tensor.
     pub layout: fn(&Config, &ShapeOf) -> Layout,
     /// The tensors of a model, in the order of the forward pass.
@@ -56,6 +58,10 @@ pub(crate) struct Description {
 impl Description {
     /// Parses and checks the bytes of a config.json.
     pub fn parse(text: &[u8]) -> Result<Self, ConfigError> {
+        Self::read(text).map_err(|problem| ConfigError { file: "config.json", problem })
+    }
+
+    fn read(text: &[u8]) -> Result<Self, ConfigProblem> {
         let fields = Fields::parse(text)?;
         let family = find(&fields)?;
         Ok(Self { family, config: (family.config)(&fields)?, json: fields.into_json() })
@@ -67,11 +73,11 @@ pub fn parse_config(text: &[u8]) -> Result<Config, ConfigError> {
     Ok(Description::parse(text)?.config)
 }
 
-fn find(fields: &Fields) -> Result<&'static Family, ConfigError> {
+fn find(fields: &Fields) -> Result<&'static Family, ConfigProblem> {
     let model_type = fields.text("model_type", FAMILIES[0].model_type)?;
     FAMILIES.iter().find(|family| family.model_type == model_type).copied().ok_or_else(|| {
         let names: Vec<&str> = FAMILIES.iter().map(|family| family.model_type).collect();
-        ConfigError::Unsupported {
+        ConfigProblem::Unsupported {
             key: "model_type",
             found: format!("{model_type:?}"),
             expected: names.join(", "),

@@ -2,6 +2,7 @@
 
 use crate::{
     Config,
+    family::GenerationConfig,
     weights::{
         WeightsError,
         checkpoint::{Checkpoint, DtypeTotal, EXTRA_FILES},
@@ -24,6 +25,8 @@ pub struct Info {
     pub other_files: Vec<(PathBuf, u64)>,
     /// Tensors of the files that are no part of the model and are ignored.
     pub ignored: Vec<String>,
+    /// What generation_config.json asks for.
+    pub generation: GenerationConfig,
     /// Bytes of fp32 keys and values that each cached token takes.
     pub kv_bytes_per_token: usize,
 }
@@ -43,6 +46,7 @@ impl Info {
             weights_files: checkpoint.files().to_vec(),
             other_files: ["config.json"].iter().chain(EXTRA_FILES).filter_map(size).collect(),
             ignored: checkpoint.ignored().into_iter().map(String::from).collect(),
+            generation: checkpoint.generation.clone(),
             kv_bytes_per_token: checkpoint.description.config.kv_bytes_per_token(),
         })
     }

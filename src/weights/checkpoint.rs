@@ -7,11 +7,12 @@
 
 use super::{Filling, LoadOptions, Matrix, StoredType, Weights, WeightsError, matrix::vector, scan};
 use crate::{
-    family::{Description, Layout, Role, Slot},
+    family::{Description, GenerationConfig, Layout, Role, Slot},
     format::{self, Tensor, Tensors},
 };
 use std::{
     collections::HashSet,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -30,6 +31,7 @@ pub(crate) const EXTRA_FILES: &[&str] = &[
 /// A model's files, open, each valid by itself.
 pub struct Checkpoint {
     pub(crate) description: Description,
+    pub(crate) generation: GenerationConfig,
     /// The tensors that the model needs, as the checkpoint stores them.
     slots: Vec<Slot>,
     tensors: Tensors,
@@ -51,9 +53,14 @@ impl Checkpoint {
     pub fn open(path: &Path, options: &LoadOptions) -> Result<Self, WeightsError> {
         let is_file = format::is_weights_file(path);
         let folder = if is_file { path.parent().unwrap_or(Path::new("")) } else { path };
-        let description = Description::parse(&format::read_text(&folder.join("config.json"))?)?;
+        let config = folder.join("config.json");
+        if config.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) && folder.is_dir() {
+            return Err(WeightsError::NoConfig { folder: folder.into() });
+        }
+        let mut description = Description::parse(&format::read_text(&config)?)?;
+        let generation = generation(folder, &mut description)?;
         let tensors = Tensors::open(path, description.family.prefixes, options.read)?;
-        Ok(Self::new(description, tensors))
+        Ok(Self { generation, ..Self::new(description, tensors) })
     }
 
     /// The model that is compiled into the crate.
@@ -70,7 +77,8 @@ impl Checkpoint {
         let shape_of = |name: &str| tensors.get(name).map(|tensor| &*tensor.shape);
         let layout = (description.family.layout)(&description.config, &shape_of);
         let slots = (description.family.slots)(&description.config, layout);
-        let mut checkpoint = Self { description, slots, tensors };
+        let generation = GenerationConfig::default();
+        let mut checkpoint = Self { description, generation, slots, tensors };
         checkpoint.find_tied_matrix();
         checkpoint
     }
@@ -209,6 +217,22 @@ impl Checkpoint {
             || WeightsError::Mismatch { problems: vec![format!("tensor {} is missing", slot.name)] };
         self.tensors.get(&slot.name).ok_or_else(missing)
     }
+}
+
+/// Reads generation_config.json, where there is one: its tokens that end a text count as config.json's do.
+fn generation(folder: &Path, description: &mut Description) -> Result<GenerationConfig, WeightsError> {
+    let path = folder.join("generation_config.json");
+    if path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        return Ok(GenerationConfig::default());
+    }
+    let config = &mut description.config;
+    let generation = GenerationConfig::parse(&format::read_text(&path)?, config.n_vocab)?;
+    for &id in &generation.eos_token_ids {
+        if !config.eos_token_ids.contains(&id) {
+            config.eos_token_ids.push(id);
+        }
+    }
+    Ok(generation)
 }
 
 /// What a checked tensor puts into its slot.

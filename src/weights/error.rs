@@ -1,6 +1,7 @@
 //! Why a checkpoint was refused. Every text names the file, and the tensor where there is one.
 
 use crate::{family::ConfigError, format::FormatError};
+use std::path::PathBuf;
 
 /// Why a checkpoint was refused.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,12 @@ pub enum WeightsError {
     /// A file is malformed or cannot be read.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// A folder without config.json.
+    #[error("{} is not a model folder: it has no config.json", folder.display())]
+    NoConfig {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The tensors do not fit config.json.
     #[error("the weights do not fit config.json: {}", list(problems))]
     Mismatch {

@@ -39,7 +39,7 @@ fn a_missing_shard_and_a_tensor_in_the_wrong_shard_are_named() {
 #[test]
 fn a_folder_without_weights_says_what_was_looked_for() {
     let folder = TempDir::new().unwrap();
-    assert_says(&refusal_of(folder.path()), &["config.json", "No such file"]);
+    assert_says(&refusal_of(folder.path()), &["is not a model folder: it has no config.json"]);
     Model::new(Dtype::F16).write_config(folder.path());
     assert_says(&refusal_of(folder.path()), &["no model.safetensors or model.safetensors.index.json"]);
     fs::write(folder.path().join("pytorch_model.bin"), "").unwrap();
