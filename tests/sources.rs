@@ -106,7 +106,7 @@ fn paths_that_are_no_model_say_so() {
     says(&format!("{path}/absent"), "no such file or folder");
     says("./absent", "no such file or folder");
     says("absent.safetensors", "no such file or folder");
-    says("../..//x", "no such file or folder");
+    says("tests/..//absent", "no such file or folder");
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink("nowhere", folder.path().join("link")).unwrap();
@@ -130,6 +130,15 @@ fn the_cache_is_where_the_environment_says() {
         assert_eq!(finds("org/model", &all[i..]), n_vocab, "{:?}", all[i]);
     }
     assert!(refusal("org/model", &[]).contains("set HF_HUB_CACHE, HF_HOME or HOME"));
+    let known = ("HOME", user.as_path());
+    put_in_cache(&at("user/.models/hub"), "org/model", "main", 25);
+    for hf_home in ["~/.models", "$HOME/.models", "${HOME}/.models"] {
+        assert_eq!(finds("org/model", &[("HF_HOME", Path::new(hf_home)), known]), 25, "{hf_home}");
+    }
+    let old_name = at("user/.models/hub");
+    assert_eq!(finds("org/model", &[("HUGGINGFACE_HUB_CACHE", &old_name), ("HF_HOME", &hf), known]), 25);
+    let unset = Path::new("~/.cache/$NOT_SET");
+    assert!(refusal("org/model", &[("HF_HUB_CACHE", unset), known]).contains("user/.cache/$NOT_SET"));
     // An empty variable is no variable.
     assert_eq!(finds("org/model", &[("HF_HUB_CACHE", Path::new("")), ("HOME", &user)]), 24);
 }

@@ -88,6 +88,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     params.echo = args.output.echo() && !matches!(&prompt, Prompt::Text(text) if text.is_empty());
     let model = args.model.open_with(args.end.ctx_size, |config| config.n_ctx)?;
     let ids = model.engine.prompt_ids(prompt)?;
+    let n_left = model.engine.config().n_ctx.saturating_sub(ids.len());
+    params.max_tokens = params.max_tokens.map(|n| n.min(n_left));
 
     let interrupt = Interrupt::watch()?;
     params.cancel = interrupt.token();

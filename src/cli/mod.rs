@@ -31,7 +31,7 @@ mod sigbus;
 mod stats;
 mod tokenize;
 
-use clap::{Parser, Subcommand};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable, error::ErrorKind};
 use exit::Failure;
 use std::process::ExitCode;
 
@@ -80,7 +80,34 @@ enum Command {
 /// Runs the program.
 pub fn main() -> ExitCode {
     sigbus::install();
-    exit::code(Cli::try_parse().map_err(Failure::Usage).and_then(run))
+    exit::code(parse().map_err(Failure::Usage).and_then(run))
+}
+
+/// The command line and the variables. An empty variable counts as unset, and one that conflicts with an argument of the command
+/// line gives way.
+fn parse() -> Result<Cli, clap::Error> {
+    let is_empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    let mut command = without_variables(Cli::command(), &is_empty);
+    match matches(command.clone()) {
+        Err(error) if error.kind() == ErrorKind::ArgumentConflict => {
+            let text = error.to_string();
+            command = without_variables(command, &|arg| text.contains(&arg.to_string()));
+            matches(command).map_err(|_| error)
+        }
+        parsed => parsed,
+    }
+}
+
+fn matches(mut command: clap::Command) -> Result<Cli, clap::Error> {
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// `command` with no variable for the arguments of its commands that `drops` names.
+fn without_variables(command: clap::Command, drops: &dyn Fn(&Arg) -> bool) -> clap::Command {
+    command.mut_subcommands(|command| {
+        command.mut_args(|arg| if drops(&arg) { arg.env(Resettable::Reset) } else { arg })
+    })
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
@@ -103,7 +130,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     /// The words of the `halfwarp` part of a line of a shell, up to a pipe, a redirection or a remark.
     fn words(line: &str) -> Option<Vec<String>> {

@@ -31,6 +31,10 @@ pub struct PromptArgs {
     #[arg(value_name = "PROMPT")]
     pub text: Option<String>,
 
+    /// The text to continue, as an option
+    #[arg(short, long, value_name = "PROMPT", allow_hyphen_values = true)]
+    pub prompt: Option<String>,
+
     /// Read the prompt from a file, without its last line break
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
@@ -45,6 +49,7 @@ impl PromptArgs {
     pub fn read(self) -> Result<Prompt, Failure> {
         match self {
             Self { ids: Some(Ids(ids)), .. } => Ok(Prompt::Ids(ids)),
+            Self { prompt: Some(text), .. } => Ok(Prompt::Text(text)),
             Self { text, file, .. } => {
                 let mut input = read_text(text.as_deref(), file.as_deref())?;
                 if input.from_stream {

@@ -70,7 +70,7 @@ pub struct SamplingArgs {
 #[command(next_help_heading = "Length")]
 pub struct EndArgs {
     /// Generate at most N tokens [default: until the text ends or the context is full]
-    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
+    #[arg(short = 'n', long, visible_alias = "n-predict", value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
     pub max_tokens: Option<usize>,
 
     /// Generate at least N tokens before the text may end by itself

@@ -7,6 +7,7 @@
 use super::SourceError;
 use std::{
     env,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
 };
 
@@ -59,14 +60,17 @@ impl HubCache {
         Self { root: root.into() }
     }
 
-    /// The cache that the environment names, as `huggingface_hub` does: `HF_HUB_CACHE`, then `HF_HOME`/hub, then
-    /// `XDG_CACHE_HOME`/huggingface/hub, then ~/.cache/huggingface/hub. It need not exist.
+    /// The cache that the environment names, as `huggingface_hub` does: `HF_HUB_CACHE`, then `HUGGINGFACE_HUB_CACHE`, then
+    /// `HF_HOME`/hub, then `XDG_CACHE_HOME`/huggingface/hub, then ~/.cache/huggingface/hub. A `~` in front and variables in
+    /// these are expanded. It need not exist.
     pub fn from_env() -> Result<Self, SourceError> {
-        let var = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let home = || var("HOME").or_else(|| var("USERPROFILE"));
-        let root = var("HF_HUB_CACHE")
-            .or_else(|| Some(var("HF_HOME")?.join("hub")))
-            .or_else(|| Some(var("XDG_CACHE_HOME")?.join("huggingface/hub")))
+        let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+        let home = || var("HOME").or_else(|| var("USERPROFILE")).map(PathBuf::from);
+        let path = |name| Some(expanded(&var(name)?, home(), &var));
+        let root = path("HF_HUB_CACHE")
+            .or_else(|| path("HUGGINGFACE_HUB_CACHE"))
+            .or_else(|| Some(path("HF_HOME")?.join("hub")))
+            .or_else(|| Some(path("XDG_CACHE_HOME")?.join("huggingface/hub")))
             .or_else(|| Some(home()?.join(".cache/huggingface/hub")))
             .ok_or(SourceError::NoCache)?;
         Ok(Self { root })
@@ -102,6 +106,30 @@ impl HubCache {
             None => Ok(None),
         }
     }
+}
+
+/// A path as Python's `expanduser` and `expandvars` make it: `~` in front is `home`, `$NAME` and `${NAME}` are variables; one that
+/// is not set stays as it is. A path that is not UTF-8 is taken as it is.
+fn expanded(path: &OsStr, home: Option<PathBuf>, var: &dyn Fn(&str) -> Option<OsString>) -> PathBuf {
+    let Some(mut rest) = path.to_str() else { return path.into() };
+    let mut text = OsString::new();
+    if let (Some(home), Some(after)) = (home, rest.strip_prefix('~'))
+        && (after.is_empty() || after.starts_with('/'))
+    {
+        text.push(home);
+        rest = after;
+    }
+    while let Some((before, after)) = rest.split_once('$') {
+        text.push(before);
+        let braced = after.strip_prefix('{').and_then(|inner| inner.split_once('}'));
+        let end = after.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(after.len());
+        let (name, after) = braced.unwrap_or(after.split_at(end));
+        let as_it_is = || rest[before.len()..rest.len() - after.len()].into();
+        text.push(var(name).unwrap_or_else(as_it_is));
+        rest = after;
+    }
+    text.push(rest);
+    text.into()
 }
 
 /// The snapshot of `revision`, by its reference or as a commit itself. A revision is plain components (see

@@ -95,9 +95,14 @@ fn prompts_that_do_not_fit_are_refused_with_the_numbers() {
     let ids = |n: usize| commas(&vec![5; n]);
     let long = ids(513);
     run_args(["generate", "--ids", &long]).fails(1, &["512 tokens", "513"]);
-    run_args(["generate", "--ids", &ids(500), "-n", "25"]).fails(1, &["512 tokens", "500", "25"]);
     run_args(["generate", "--ids", &ids(9), "-c", "8"]).fails(1, &["8 tokens", "9"]);
-    run_args(["generate", "--ids", &ids(5), "-c", "8", "-n", "4"]).fails(1, &["8 tokens", "5", "4"]);
+}
+
+#[test]
+fn more_tokens_than_the_context_has_room_for_end_with_length() {
+    let json = run("generate --json --seed 1 --ignore-eos -n 2000 -c 40 Once").json();
+    assert_eq!(json["finish_reason"], "length");
+    assert_eq!(run("generate --json --seed 1 --ignore-eos -c 40 Once").json()["text"], json["text"]);
 }
 
 #[test]

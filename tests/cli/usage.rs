@@ -83,6 +83,36 @@ fn the_environment_sets_what_the_command_line_does_not() {
 }
 
 #[test]
+fn an_empty_variable_is_unset_and_an_argument_beats_one_that_conflicts() {
+    let with = |args: &[&str], name: &str, value: &str| {
+        super::harness::Run::from(command(args).env(name, value).output().unwrap())
+    };
+    for name in ["HALFWARP_MODEL", "HALFWARP_SEED", "HALFWARP_DEVICE", "HALFWARP_CTX_SIZE", "HALFWARP_LOAD"] {
+        with(&["generate", "-n", "1", "a"], name, "").ok();
+    }
+    let bench = ["bench", "--random", "1x1x64", "-p", "0", "-n", "1", "-r", "1", "--no-warmup"];
+    assert!(with(&bench, "HALFWARP_MODEL", "no/such/model").ok().contains("1x1x64"));
+    let both: Vec<&str> = bench.into_iter().chain(["-m", "tales"]).collect();
+    with(&both, "HALFWARP_MODEL", "no/such/model").fails(2, &["--random", "cannot be used with"]);
+}
+
+#[test]
+fn the_names_that_other_programs_use_work_too() {
+    let expected = run("generate --temperature 0 -n 5 Once").ok();
+    assert_eq!(run("generate --temp 0 --n-predict 5 -p Once").ok(), expected);
+    assert_eq!(run("generate --temp 0 --n-predict 5 --prompt Once").ok(), expected);
+    run("generate -p a b").fails(2, &["cannot be used with"]);
+}
+
+#[test]
+fn the_manual_names_the_variables() {
+    let page = run("man generate").ok();
+    for name in ["HALFWARP_MODEL", "HALFWARP_DEVICE", "HALFWARP_SEED"] {
+        assert!(page.contains(name), "{name} is not in the manual");
+    }
+}
+
+#[test]
 fn a_device_that_is_not_there_is_an_error() {
     run("generate --device cuda:99 a").fails(1, &["no CUDA device"]);
 }
