@@ -44,7 +44,7 @@ fn a_smaller_context_sizes_cache_and_limits_and_changes_no_bit() {
     };
     let engine = open(50).unwrap();
     assert_eq!((engine.config().n_ctx, engine.n_cache_free()), (50, 2 * PAGE_LEN));
-    let whole = generate(PROMPT, &at_most(40));
+    let whole = generate(PROMPT, &at_most(60));
     let n_prompt = whole.stats.n_prompt;
     let ended = engine.session().generate_with(PROMPT, &GenerateParams::default(), |_| {}).unwrap();
     assert_eq!((n_prompt + ended.token_ids.len(), ended.finish_reason), (50, FinishReason::Length));

@@ -91,7 +91,8 @@ fn parse() -> Result<Cli, clap::Error> {
     match matches(command.clone()) {
         Err(error) if error.kind() == ErrorKind::ArgumentConflict => {
             let text = error.to_string();
-            command = without_variables(command, &|arg| text.contains(&arg.to_string()));
+            let is_named = |name: &str| text.contains(&format!("'--{name}"));
+            command = without_variables(command, &|arg| arg.get_long().is_some_and(is_named));
             matches(command).map_err(|_| error)
         }
         parsed => parsed,
