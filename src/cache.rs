@@ -9,8 +9,10 @@ mod prefix;
 
 pub use error::CacheError;
 pub use prefix::PrefixCache;
+use prefix::Use;
 
 use crate::batch::{Batch, Entry, SeqId};
+use std::collections::BTreeSet;
 
 type Result<T> = std::result::Result<T, CacheError>;
 
@@ -30,14 +32,14 @@ struct Sequence {
 struct Page {
     /// Sequences that hold it.
     n_owners: u32,
-    /// Whether a [`PrefixCache`] keeps it.
-    is_kept: bool,
+    /// When a [`PrefixCache`] that keeps it used it last.
+    kept: Option<Use>,
 }
 
 impl Page {
     /// Whether a sequence that holds it must not write it.
     fn is_shared(self) -> bool {
-        self.n_owners > 1 || self.is_kept
+        self.n_owners > 1 || self.kept.is_some()
     }
 }
 
@@ -49,6 +51,8 @@ pub struct KvCache {
     sequences: Vec<Sequence>,
     pages: Vec<Page>,
     free: Vec<u32>,
+    /// Pages that are kept and that no sequence holds, those used longest ago first.
+    idle: BTreeSet<(Use, u32)>,
     /// Pages that sequences hold.
     n_used: usize,
 }
@@ -64,6 +68,7 @@ impl KvCache {
             sequences: Vec::new(),
             pages: vec![Page::default(); n_pages as usize],
             free: (0..n_pages).rev().collect(),
+            idle: BTreeSet::new(),
             n_used: 0,
         }
     }
@@ -192,23 +197,51 @@ impl KvCache {
         Ok(())
     }
 
-    /// A sequence more holds `page`.
-    fn hold(&mut self, page: u32) {
-        let page = &mut self.pages[page as usize];
+    /// A sequence more holds the page.
+    fn hold(&mut self, index: u32) {
+        let page = &mut self.pages[index as usize];
         page.n_owners += 1;
-        self.n_used += usize::from(page.n_owners == 1);
+        if page.n_owners == 1 {
+            self.n_used += 1;
+            if let Some(last) = page.kept {
+                self.idle.remove(&(last, index));
+            }
+        }
     }
 
-    /// A sequence holds `page` no more.
+    /// A sequence holds the page no more.
     fn let_go(&mut self, index: u32) {
         let page = &mut self.pages[index as usize];
         page.n_owners -= 1;
         if page.n_owners == 0 {
             self.n_used -= 1;
-            if !page.is_kept {
+            if let Some(last) = page.kept {
+                self.idle.insert((last, index));
+            } else {
                 self.free.push(index);
             }
         }
+    }
+
+    /// The page is kept, and was used now.
+    fn keep(&mut self, index: u32, now: Use) {
+        let page = &mut self.pages[index as usize];
+        let before = page.kept.replace(now);
+        if page.n_owners > 0 {
+            return;
+        }
+        if let Some(last) = before {
+            self.idle.remove(&(last, index));
+        }
+        self.idle.insert((now, index));
+    }
+
+    /// Frees the page that is kept, that no sequence holds, and that was used longest ago.
+    fn evict(&mut self) -> Option<u32> {
+        let (_, index) = self.idle.pop_first()?;
+        self.pages[index as usize].kept = None;
+        self.free.push(index);
+        Some(index)
     }
 
     /// Undoes [`append`](Self::append) of the same batch, which was the last one.

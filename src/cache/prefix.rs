@@ -14,10 +14,12 @@ use std::{
     hash::BuildHasher,
 };
 
-/// Pages of keys and values, by the tokens that they hold and those before.
+/// Pages of keys and values, by the tokens that they hold and those before. It belongs to one [`KvCache`].
 #[derive(Debug)]
 pub struct PrefixCache<S = RandomState> {
     nodes: HashMap<Key, Node, S>,
+    /// The key of the node of each page.
+    keys: HashMap<u32, Key>,
     /// Names of nodes are never used twice.
     n_made: u64,
     /// Counts the calls, to tell which node was used last.
@@ -40,9 +42,14 @@ enum Parent {
 struct Node {
     name: u64,
     page: u32,
-    /// Pages before it.
-    depth: usize,
-    used: u64,
+}
+
+/// When a page was used, and how many pages are before it: in the order in which pages are forgotten. A page is used whenever one
+/// after it is, so of those used longest ago the deepest, which comes first, has none after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Use {
+    time: u64,
+    depth: Reverse<usize>,
 }
 
 impl PrefixCache {
@@ -61,7 +68,7 @@ impl Default for PrefixCache {
 impl<S: BuildHasher> PrefixCache<S> {
     /// An empty cache whose pages are found by the hashes of `hasher`.
     pub fn with_hasher(hasher: S) -> Self {
-        Self { nodes: HashMap::with_hasher(hasher), n_made: 0, time: 0 }
+        Self { nodes: HashMap::with_hasher(hasher), keys: HashMap::new(), n_made: 0, time: 0 }
     }
 
     /// Pages that are kept.
@@ -74,8 +81,8 @@ impl<S: BuildHasher> PrefixCache<S> {
         self.time += 1;
         let (mut pages, mut parent) = (Vec::new(), Parent::Tenant(tenant));
         for tokens in pages_of(ids) {
-            let Some(node) = self.nodes.get_mut(&Key { parent, tokens }) else { break };
-            node.used = self.time;
+            let Some(node) = self.nodes.get(&Key { parent, tokens }) else { break };
+            cache.keep(node.page, Use { time: self.time, depth: Reverse(pages.len()) });
             pages.push(node.page);
             parent = Parent::Node(node.name);
         }
@@ -93,34 +100,31 @@ impl<S: BuildHasher> PrefixCache<S> {
             let node = match self.nodes.entry(Key { parent, tokens }) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 // Kept below a page that was evicted since: a page has one node at most.
-                Entry::Vacant(_) if cache.pages[page as usize].is_kept => break,
+                Entry::Vacant(_) if self.keys.contains_key(&page) => break,
                 Entry::Vacant(entry) => {
-                    cache.pages[page as usize].is_kept = true;
+                    self.keys.insert(page, entry.key().clone());
                     self.n_made += 1;
-                    entry.insert(Node { name: self.n_made, page, depth, used: 0 })
+                    entry.insert(Node { name: self.n_made, page })
                 }
             };
-            node.used = self.time;
+            cache.keep(node.page, Use { time: self.time, depth: Reverse(depth) });
             parent = Parent::Node(node.name);
         }
         Ok(())
     }
 
     /// Forgets up to `n_pages` pages that no sequence holds, those first that were used longest ago. Returns how many.
-    ///
-    /// A page is used whenever one after it is, so of those used longest ago the deepest has none after it.
     pub fn evict(&mut self, cache: &mut KvCache, n_pages: usize) -> usize {
-        let unused = self.nodes.iter().filter(|(_, node)| cache.pages[node.page as usize].n_owners == 0);
-        let mut oldest: Vec<_> =
-            unused.map(|(key, node)| (node.used, Reverse(node.depth), node.page, key.clone())).collect();
-        oldest.sort_unstable_by_key(|&(used, depth, page, _)| (used, depth, page));
-        oldest.truncate(n_pages);
-        for (_, _, page, key) in &oldest {
-            self.nodes.remove(key);
-            cache.pages[*page as usize].is_kept = false;
-            cache.free.push(*page);
+        let mut n_evicted = 0;
+        while n_evicted < n_pages
+            && let Some(page) = cache.evict()
+        {
+            if let Some(key) = self.keys.remove(&page) {
+                self.nodes.remove(&key);
+            }
+            n_evicted += 1;
         }
-        oldest.len()
+        n_evicted
     }
 }
 
@@ -204,6 +208,67 @@ mod tests {
         cache.release(seq).unwrap();
         assert_eq!(prefix.evict(&mut cache, usize::MAX), 2);
         assert_eq!((cache.n_free(), prefix.n_pages()), (N_PAGES, 0));
+    }
+
+    /// The pages that no sequence holds, in the order in which they go: all nodes are sorted.
+    fn slow_twin(prefix: &PrefixCache, cache: &KvCache) -> Vec<u32> {
+        let kept = prefix.nodes.values().map(|node| (cache.pages[node.page as usize], node.page));
+        let mut idle: Vec<_> = kept.filter(|(page, _)| page.n_owners == 0).collect();
+        idle.sort_by_key(|&(page, index)| (page.kept.unwrap(), index));
+        idle.into_iter().map(|(_, index)| index).collect()
+    }
+
+    #[test]
+    fn pages_go_in_the_order_in_which_sorting_all_of_them_puts_them() {
+        let (mut prefix, mut cache) = (PrefixCache::new(), KvCache::new(200, 8 * PAGE_LEN, 100));
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut live = Vec::new();
+        for _ in 0..20_000 {
+            let pages: Vec<u32> = (0..random.usize(1..5)).map(|_| random.u32(0..4)).collect();
+            match random.u32(0..5) {
+                0 | 1 if cache.n_free() > 8 => {
+                    let (tenant, ids) = (random.u64(0..2), prompt(&pages));
+                    let seq = prefix.open(&mut cache, tenant, &ids);
+                    let n_cached = cache.tokens(seq).unwrap().len();
+                    cache.append(&Batch::one(seq, &ids[n_cached..], Rows::None)).unwrap();
+                    live.push((tenant, seq, ids.len()));
+                }
+                2 if !live.is_empty() => {
+                    let (tenant, seq, n_tokens) = live[random.usize(..live.len())];
+                    prefix.keep(&mut cache, tenant, seq, n_tokens).unwrap();
+                }
+                3 if !live.is_empty() => {
+                    cache.release(live.swap_remove(random.usize(..live.len())).1).unwrap();
+                }
+                _ => {
+                    let (mut expected, n_free) = (slow_twin(&prefix, &cache), cache.n_free());
+                    expected.truncate(random.usize(0..4));
+                    assert_eq!(prefix.evict(&mut cache, expected.len()), expected.len());
+                    assert_eq!(cache.free[n_free..], expected);
+                }
+            }
+            assert_eq!(slow_twin(&prefix, &cache).len(), cache.n_pages() - cache.n_used() - cache.n_free());
+        }
+        assert!(prefix.n_made > 1_000, "{} pages were kept", prefix.n_made);
+    }
+
+    /// Sorting all pages for each that goes takes 4 ms, and a minute in all.
+    #[test]
+    fn what_a_page_costs_to_evict_does_not_grow_with_their_number() {
+        const N: u32 = 17_000;
+        let (mut prefix, mut cache) =
+            (PrefixCache::new(), KvCache::new(N as usize + 1, 8 * PAGE_LEN, N as usize));
+        for id in 0..N {
+            run(&mut prefix, &mut cache, 0, &prompt(&[id]));
+        }
+        assert_eq!(prefix.n_pages(), N as usize);
+        let started = std::time::Instant::now();
+        for _ in 0..N {
+            assert_eq!(prefix.evict(&mut cache, 1), 1);
+        }
+        let time = started.elapsed();
+        println!("{N} pages in {time:?}");
+        assert!(time.as_secs() < 4, "{N} pages in {time:?}");
     }
 
     /// All tokens have the same hash.
