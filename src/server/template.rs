@@ -147,32 +147,65 @@ fn template_text(value: &Value) -> Option<&str> {
     }
 }
 
-/// Special tokens that clients spell out, hidden under names that no text has until the template has written its own.
-struct Marks(Vec<(String, String)>);
+/// Special tokens that clients spell out, hidden under marks that no text has until the template has written its own.
+///
+/// A mark is a salt and the token's id in characters for private use: no filter of a template changes them, no vocabulary has them.
+struct Marks<'a> {
+    tokenizer: &'a Tokenizer,
+    salt: String,
+}
 
-impl Marks {
-    fn new(tokenizer: &Tokenizer) -> Self {
+/// Planes of characters for private use: those of the salt, and those of an id.
+const PLANES: [u32; 2] = [0xf_0000, 0x10_0000];
+
+/// The character of 16 bits in a plane.
+fn private(plane: u32, bits: u64) -> Option<char> {
+    char::from_u32(plane | (bits & 0xffff) as u32)
+}
+
+impl<'a> Marks<'a> {
+    fn new(tokenizer: &'a Tokenizer) -> Self {
         use std::hash::{BuildHasher, RandomState};
         let salt = RandomState::new().hash_one("mark");
-        let mark =
-            |(i, piece): (usize, &str)| (piece.to_string(), format!("\u{f8ff}{salt:016x}.{i}\u{f8ff}"));
-        let mut pairs: Vec<_> = tokenizer.special_pieces().enumerate().map(mark).collect();
-        // One that contains another comes first.
-        pairs.sort_by_key(|(piece, _)| std::cmp::Reverse(piece.len()));
-        Self(pairs)
+        Self {
+            tokenizer,
+            salt: [0, 16, 32].iter().filter_map(|shift| private(PLANES[0], salt >> shift)).collect(),
+        }
     }
 
     fn hide(&self, message: &Value) -> Value {
         let mut message = message.clone();
         for value in message.as_object_mut().into_iter().flat_map(|fields| fields.values_mut()) {
             if let Value::String(text) = value {
-                self.0.iter().for_each(|(piece, mark)| *text = text.replace(piece, mark));
+                *text = self.hide_in(text);
             }
         }
         message
     }
 
+    fn hide_in(&self, text: &str) -> String {
+        let (mut hidden, mut end) = (String::with_capacity(text.len()), 0);
+        for (place, id) in self.tokenizer.special_in(text) {
+            hidden.extend([&text[end..place.start], &self.salt]);
+            hidden.extend([id >> 16, id].iter().filter_map(|&half| private(PLANES[1], half.into())));
+            end = place.end;
+        }
+        hidden + &text[end..]
+    }
+
     fn show(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_string(), |text, (piece, mark)| text.replace(mark, piece))
+        let mut parts = text.split(&self.salt);
+        let mut shown = parts.next().unwrap_or_default().to_string();
+        for part in parts {
+            let mut rest = part.chars();
+            let half = |c: Option<char>| Some(u32::from(c?) & 0xffff);
+            let id = half(rest.next()).zip(half(rest.next())).map(|(high, low)| high << 16 | low);
+            match id.and_then(|id| self.tokenizer.piece(id).ok()) {
+                Some(piece) => shown.extend([piece, rest.as_str()]),
+                // A mark that the template took apart.
+                None => shown.push_str(part),
+            }
+        }
+        shown
     }
 }

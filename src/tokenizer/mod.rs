@@ -4,19 +4,20 @@
 //! decoding is ours, over a table of every token's bytes, so that a stream of tokens becomes text in constant time each
 //! ([`Detokenizer`]). Text that looks like a special token stays text: `<|endoftext|>` in a prompt is promoted to the
 //! special id only by [`Tokenizer::encode_with_special`]. Special tokens leave no text when decoded.
-//! Tested in `tests/tokenizers.rs`, `tests/malformed_tokenizers.rs` and `tests/detokenizer.rs`.
+//! Tested in `tests/tokenizers/`, `tests/malformed_tokenizers.rs` and `tests/detokenizer.rs`.
 
 mod detokenizer;
 mod error;
 mod files;
 mod json;
+mod special;
 mod vocabulary;
 
 pub use detokenizer::Detokenizer;
 pub use error::TokenizerError;
 
 use serde_json::Value;
-use std::{borrow::Cow, path::Path};
+use std::{borrow::Cow, ops::Range, path::Path};
 use vocabulary::{Spacing, Vocabulary};
 
 /// A vocabulary and its rules.
@@ -85,7 +86,9 @@ impl Tokenizer {
                 return Err(TokenizerError::malformed(file, "added_tokens", what));
             }
         }
-        Ok(Self { inner, vocabulary: Vocabulary::new(&pieces, spacing) })
+        let vocabulary = Vocabulary::new(&pieces, spacing)
+            .map_err(|what| TokenizerError::malformed(file, "added_tokens", what))?;
+        Ok(Self { inner, vocabulary })
     }
 
     /// Number of token ids.
@@ -112,21 +115,19 @@ impl Tokenizer {
         text: &str,
         restore: impl Fn(&str) -> String,
     ) -> Result<Vec<u32>, TokenizerError> {
-        let mut ids = Vec::new();
-        let mut rest = text;
-        while let Some((at, len, id)) = self.vocabulary.find_special(rest) {
-            ids.extend(self.encode(&restore(&rest[..at]))?);
+        let (mut ids, mut end) = (Vec::new(), 0);
+        for (place, id) in self.special_in(text) {
+            ids.extend(self.encode(&restore(&text[end..place.start]))?);
             ids.push(id);
-            rest = &rest[at + len..];
+            end = place.end;
         }
-        ids.extend(self.encode(&restore(rest))?);
+        ids.extend(self.encode(&restore(&text[end..]))?);
         Ok(ids)
     }
 
-    /// Special tokens as they are spelled.
-    #[cfg(feature = "server")]
-    pub(crate) fn special_pieces(&self) -> impl Iterator<Item = &str> {
-        self.vocabulary.special_pieces()
+    /// The special tokens that `text` spells out, from left to right: of several that begin at one place the longest.
+    pub(crate) fn special_in<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (Range<usize>, u32)> + 'a {
+        self.vocabulary.special().find_in(text)
     }
 
     /// The ids of `word` as it stands at the start of a text and after a space: what has to be banned to ban the word.

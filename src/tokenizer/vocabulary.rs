@@ -3,7 +3,7 @@
 //! Byte-level BPE spells bytes as printable characters; WordPiece marks the pieces that continue a word. Both become one
 //! table of bytes here, made at load and read by [`Tokenizer::decode`](super::Tokenizer::decode) and the detokenizer.
 
-use super::{TokenizerError, json::Pieces};
+use super::{TokenizerError, json::Pieces, special::SpecialTokens};
 use serde_json::Value;
 
 /// Every token's spelling, bytes and role, by id.
@@ -14,8 +14,7 @@ pub(super) struct Vocabulary {
     spellings: String,
     /// All bytes, one after the other.
     bytes: Vec<u8>,
-    /// Special tokens, for finding them in text: longest first.
-    special: Vec<u32>,
+    special: SpecialTokens,
     spacing: Spacing,
 }
 
@@ -68,9 +67,9 @@ impl Spacing {
 }
 
 impl Vocabulary {
-    pub fn new(pieces: &Pieces, spacing: Spacing) -> Self {
+    /// The tokens `pieces`, joined as `spacing` says. Fails where there are more special tokens than can be searched for.
+    pub fn new(pieces: &Pieces, spacing: Spacing) -> Result<Self, String> {
         let (mut tokens, mut spellings, mut bytes) = (Vec::new(), String::new(), Vec::new());
-        let mut special = Vec::new();
         for piece in pieces.iter() {
             let mut role = Role::Plain;
             match &spacing {
@@ -83,15 +82,12 @@ impl Vocabulary {
             }
             if piece.special {
                 role = Role::Special;
-                special.push(piece.id);
             }
             spellings.push_str(piece.text);
             tokens.push(Token { spelling_end: spellings.len(), bytes_end: bytes.len(), role });
         }
-        let mut vocabulary = Self { tokens, spellings, bytes, special: Vec::new(), spacing };
-        special.sort_by_key(|&id| std::cmp::Reverse(vocabulary.piece(id).map_or(0, str::len)));
-        vocabulary.special = special;
-        vocabulary
+        let special = SpecialTokens::new(pieces.iter().filter(|p| p.special).map(|p| (p.id, p.text)))?;
+        Ok(Self { tokens, spellings, bytes, special, spacing })
     }
 
     pub fn n_vocab(&self) -> usize {
@@ -123,19 +119,9 @@ impl Vocabulary {
         self.tokens.get(id as usize).is_some_and(|t| t.role == Role::Special)
     }
 
-    /// The first special token in `text`, the longest where several start there: where, its length and its id.
-    pub fn find_special(&self, text: &str) -> Option<(usize, usize, u32)> {
-        let found = self.special.iter().filter_map(|&id| {
-            let piece = self.piece(id).ok().filter(|p| !p.is_empty())?;
-            Some((text.find(piece)?, piece.len(), id))
-        });
-        found.min_by_key(|&(at, len, _)| (at, std::cmp::Reverse(len)))
-    }
-
-    /// Special tokens as they are spelled.
-    #[cfg(feature = "server")]
-    pub fn special_pieces(&self) -> impl Iterator<Item = &str> {
-        self.special.iter().filter_map(|&id| self.piece(id).ok().filter(|piece| !piece.is_empty()))
+    /// The special tokens that are spelled out.
+    pub fn special(&self) -> &SpecialTokens {
+        &self.special
     }
 
     /// Appends the text of one token to `text`, with the space that goes before it. `last` is the character before it:

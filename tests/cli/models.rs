@@ -51,7 +51,7 @@ fn a_chinese_prompt_is_continued_with_the_tokenizer_of_gpt2() {
     assert!(text.starts_with(PROMPT) && text.len() > PROMPT.len() + 1, "{text}");
     let json = run_args([&args[..], &["--json", "--echo"]].concat()).json();
     assert_eq!(json["text"], text.strip_suffix('\n').unwrap(), "streamed and at once");
-    // tests/tokenizers.rs has all of them.
+    // tests/tokenizers/ has all of them.
     assert_eq!(json["prompt_ids"][0], 46237);
     assert_eq!(json["token_ids"].as_array().unwrap().len(), 10);
 }

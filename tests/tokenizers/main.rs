@@ -1,5 +1,7 @@
 //! Text to ids and back: against literal ids, and against the `tokenizers` crate used directly.
 
+mod special;
+
 use halfwarp::{Tokenizer, tokenizer::TokenizerError};
 use std::{path::Path, sync::LazyLock, time::Instant};
 
