@@ -20,13 +20,15 @@ pub(super) struct Job {
     pub writer: Writer,
     /// Whether it was preempted after it had begun.
     has_begun: bool,
+    /// Whether it lets others begin in this step, since it waits for a prompt that it can share.
+    pub is_passed: bool,
     cancel: CancelToken,
     sink: Sink,
 }
 
 impl Job {
     pub fn new(index: usize, tenant: u64, writer: Writer, cancel: CancelToken, sink: Sink) -> Self {
-        Self { index, tenant, writer, has_begun: false, cancel, sink }
+        Self { index, tenant, writer, has_begun: false, is_passed: false, cancel, sink }
     }
 
     /// The tokens that may come from pages of other texts.
@@ -104,6 +106,10 @@ pub(super) struct Running {
     pub seq: SeqId,
     /// Whether the pages of its prompt were kept for others.
     pub is_kept: bool,
+    /// Forward calls since it began.
+    pub n_steps: usize,
+    /// Its tokens that are cached.
+    n_cached: usize,
     /// Its tokens in the batch that is under way.
     pub n_tokens: usize,
     /// Its first row of the batch's logits.
@@ -113,9 +119,19 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub fn new(job: Job, seq: SeqId) -> Self {
+    pub fn new(job: Job, seq: SeqId, n_cached: usize) -> Self {
         let n_generated = job.writer.completion().stats.n_generated;
-        Self { job, seq, is_kept: false, n_tokens: 0, first_row: 0, n_generated, result: Ok(()) }
+        Self {
+            job,
+            seq,
+            is_kept: false,
+            n_steps: 0,
+            n_cached,
+            n_tokens: 0,
+            first_row: 0,
+            n_generated,
+            result: Ok(()),
+        }
     }
 
     /// Puts at most `n_max` of its next tokens into `batch`.
@@ -123,9 +139,19 @@ impl Running {
         self.n_tokens = if n_max > 0 { self.job.writer.feed(self.seq, batch, n_max) } else { 0 };
     }
 
+    /// Tokens of its prompt that wait, less `by_age` for each forward call; the least there is where it is being generated.
+    pub fn n_waiting(&self, by_age: usize) -> i64 {
+        let writer = &self.job.writer;
+        if !writer.is_in_prompt() {
+            return i64::MIN;
+        }
+        (writer.n_prompt() - self.n_cached) as i64 - (self.n_steps * by_age) as i64
+    }
+
     /// Takes its logits from those of the batch.
     pub fn read(&mut self, logits: &Logits) {
         if self.n_tokens > 0 {
+            self.n_cached += self.n_tokens;
             self.result = self.job.writer.read(logits, self.first_row);
         }
     }

@@ -28,8 +28,8 @@
 //! ```
 //!
 //! One thread owns the order of things (`worker.rs`); everybody else holds a `Scheduler` and talks to it through a channel. Texts
-//! join and leave between steps. A text is let in when the KV cache has pages for its prompt; when pages run out, first kept
-//! prefixes go, then the text that came last goes back to wait and is computed again. Used by the HTTP server; tested in
+//! join and leave between steps. A text is let in when the KV cache has pages for its prompt, tenants in turn; when pages run out, first
+//! kept prefixes go, then the text that came last goes back to wait and is computed again. Used by the HTTP server; tested in
 //! `tests/scheduler/`.
 
 mod job;
@@ -43,6 +43,7 @@ use crate::{
 };
 use job::{Job, Sink};
 use std::{
+    collections::{HashMap, hash_map::Entry},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Receiver, Sender},
@@ -52,14 +53,19 @@ use std::{
 };
 use worker::Worker;
 
+/// What a tenant gets of the queue when others have filled it: the queue's length divided by this.
+const N_SHARES: usize = 8;
+
 /// How many texts there may be, and how prompts are cut.
 #[derive(Clone, Debug)]
 pub struct SchedulerOptions {
     /// Most texts in one forward call.
     pub n_running: usize,
-    /// Most texts that wait; a [`submit`](Scheduler::submit) beyond fails.
+    /// Most texts that wait; a [`submit`](Scheduler::submit) beyond fails, unless others have filled the queue and the tenant has less
+    /// than an eighth of it.
     pub n_waiting: usize,
-    /// Most prompt tokens in one forward call beside texts that are being generated: bounds how long those stall.
+    /// Prompt tokens in one forward call beside texts that are being generated: bounds how long those stall. Four times as many while
+    /// a prompt waits long.
     pub n_chunk: usize,
 }
 
@@ -142,8 +148,36 @@ struct Shared {
     load: Load,
     /// Texts that were accepted and have not ended.
     n_open: usize,
+    /// Those of each tenant who has any.
+    n_open_of: HashMap<u64, usize>,
     /// No text is accepted any more.
     is_closed: bool,
+}
+
+impl Shared {
+    /// A text was accepted.
+    fn open(&mut self, tenant: u64) {
+        self.n_open += 1;
+        *self.n_open_of.entry(tenant).or_default() += 1;
+    }
+
+    /// A text has ended.
+    fn end(&mut self, tenant: u64) {
+        self.n_open -= 1;
+        if let Entry::Occupied(mut entry) = self.n_open_of.entry(tenant) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+
+    /// Whether there is room for `n` more texts of `tenant`, where `limit` is the room in all. What others have taken leaves each
+    /// tenant a share beyond it.
+    fn has_room(&self, tenant: u64, n: usize, limit: usize) -> bool {
+        let n_own = self.n_open_of.get(&tenant).copied().unwrap_or(0);
+        self.n_open + n <= limit || n_own < self.n_open && n_own + n <= limit / N_SHARES
+    }
 }
 
 /// Cancels its texts when it is dropped: what a client holds as long as it wants the answer.
@@ -204,14 +238,15 @@ impl Scheduler {
     ) -> Result<Ticket> {
         let ticket = Ticket { cancel: CancelToken::default() };
         let sink: Sink = Arc::new(on_event);
-        drop(self.check_open(requests.len())?);
+        let tenant = requests.first().map_or(0, |request| request.tenant);
+        drop(self.check_open(tenant, requests.len())?);
         let job = |(index, request): (usize, Request)| {
             let writer = Writer::new(self.engine(), request.prompt, &request.params)?;
             Ok(Job::new(index, request.tenant, writer, ticket.cancel.clone(), sink.clone()))
         };
         let jobs = requests.into_iter().enumerate().map(job).collect::<Result<Vec<_>>>()?;
-        let mut shared = self.check_open(jobs.len())?;
-        shared.n_open += jobs.len();
+        let mut shared = self.check_open(tenant, jobs.len())?;
+        jobs.iter().for_each(|job| shared.open(job.tenant));
         if let Some(sender) = &self.handle.jobs {
             // The thread outlives this handle, so somebody receives them.
             let _ = sender.send(jobs);
@@ -237,6 +272,11 @@ impl Scheduler {
         self.shared().n_open
     }
 
+    /// Those of one tenant.
+    pub fn n_open_of(&self, tenant: u64) -> usize {
+        self.shared().n_open_of.get(&tenant).copied().unwrap_or(0)
+    }
+
     /// Accepts no more texts. Those that were accepted go on.
     pub fn close(&self) {
         self.shared().is_closed = true;
@@ -246,8 +286,8 @@ impl Scheduler {
         self.handle.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fails unless `n` more texts can be accepted.
-    fn check_open(&self, n: usize) -> Result<MutexGuard<'_, Shared>> {
+    /// Fails unless `n` more texts of `tenant` can be accepted.
+    fn check_open(&self, tenant: u64, n: usize) -> Result<MutexGuard<'_, Shared>> {
         let shared = self.shared();
         if let Some(error) = &shared.load.failed {
             return Err(BackendError::DeviceLost { error: error.clone() }.into());
@@ -256,7 +296,7 @@ impl Scheduler {
             return Err(Error::Closed);
         }
         let SchedulerOptions { n_running, n_waiting, .. } = self.handle.options;
-        if shared.n_open + n > n_running + n_waiting {
+        if !shared.has_room(tenant, n, n_running + n_waiting) {
             return Err(Error::QueueFull { n_open: shared.n_open, n, limit: n_running + n_waiting });
         }
         Ok(shared)

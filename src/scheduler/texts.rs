@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Result,
     backend::Backend,
-    batch::Batch,
+    batch::{Batch, SeqId},
     cache::{KvCache, PrefixCache},
     engine::PREFILL_LEN,
 };
@@ -21,16 +21,26 @@ pub(super) struct Texts {
     running: Vec<Running>,
     prefix: PrefixCache,
     batch: Batch,
+    /// The running texts in the order in which they get their share of the batch.
+    order: Vec<usize>,
     load: Load,
-    /// Texts that ended and were not counted yet.
-    n_ended: usize,
+    /// Whose texts ended that were not counted yet.
+    ended: Vec<u64>,
 }
+
+/// Forward calls after which a prompt waits long.
+const PATIENCE: usize = 8;
+/// How often the prompts' share of a batch doubles while one waits long.
+const N_DOUBLINGS: usize = 2;
+/// A prompt's age of one forward call counts as much as a chunk divided by this, in tokens that it is shorter by.
+const AGING: usize = 4;
 
 impl Texts {
     pub fn new(options: SchedulerOptions) -> Self {
         let (waiting, running) = (VecDeque::new(), Vec::with_capacity(options.n_running));
-        let (prefix, batch) = (PrefixCache::new(), Batch::new());
-        Self { options, waiting, running, prefix, batch, load: Load::default(), n_ended: 0 }
+        let (order, ended) = (Vec::with_capacity(options.n_running), Vec::new());
+        let (prefix, batch, load) = (PrefixCache::new(), Batch::new(), Load::default());
+        Self { options, waiting, running, prefix, batch, order, load, ended }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -47,9 +57,9 @@ impl Texts {
         Load { n_running: self.running.len(), n_waiting: self.waiting.len(), ..self.load.clone() }
     }
 
-    /// Texts that ended since the last call.
-    pub fn take_n_ended(&mut self) -> usize {
-        std::mem::take(&mut self.n_ended)
+    /// Whose texts ended since the last call.
+    pub fn take_ended(&mut self) -> impl Iterator<Item = u64> {
+        self.ended.drain(..)
     }
 
     /// One forward call for all that can run. Fails where no text can go on any more.
@@ -88,61 +98,103 @@ impl Texts {
         for text in self.running.drain(..) {
             // It is live, since the text was running.
             let _ = cache.release(text.seq);
+            self.ended.push(text.job.tenant);
             end(text.job);
-            self.n_ended += 1;
         }
-        self.n_ended += self.waiting.len();
+        self.ended.extend(self.waiting.iter().map(|job| job.tenant));
         self.waiting.drain(..).for_each(end);
     }
 
     fn drop_cancelled(&mut self, cache: &mut KvCache) -> Result<()> {
         for text in self.running.extract_if(.., |text| text.job.is_cancelled()) {
+            self.ended.push(text.job.tenant);
             text.release(cache)?.cancel();
-            self.n_ended += 1;
         }
         while let Some(i) = self.waiting.iter().position(Job::is_cancelled)
             && let Some(job) = self.waiting.remove(i)
         {
+            self.ended.push(job.tenant);
             job.cancel();
-            self.n_ended += 1;
         }
         Ok(())
     }
 
-    /// Lets texts begin, those that came first before the others, as long as there are pages for them.
+    /// Lets texts begin as long as there are places and pages for them: a tenant's in turn with those of others, and in the order in
+    /// which they came. A tenant that has two more places than one who waits gives one up.
     fn admit(&mut self, cache: &mut KvCache) -> Result<()> {
-        let mut i = 0;
-        while self.running.len() < self.options.n_running && i < self.waiting.len() {
-            let job = &self.waiting[i];
+        self.waiting.iter_mut().for_each(|job| job.is_passed = false);
+        while let Some(i) = self.next_to_begin() {
+            let (job, is_full) = (&self.waiting[i], self.running.len() == self.options.n_running);
+            let giver = self.giver(job.tenant);
+            if is_full && giver.is_none() {
+                break;
+            }
             let seq = self.prefix.open(cache, job.tenant, job.reusable());
             let n_cached = cache.tokens(seq)?.len();
             if self.running.iter().any(|text| job.waits_for(text, n_cached)) {
                 cache.release(seq)?;
-                i += 1;
+                self.waiting[i].is_passed = true;
                 continue;
             }
             // Beside the pages that it needs now, one for each text to grow into.
             let n_left = cache.n_pages() - cache.n_used();
-            if !self.running.is_empty() && n_left < job.n_pages(n_cached) + self.running.len() {
+            let fits = self.running.is_empty() || n_left >= job.n_pages(n_cached) + self.running.len();
+            if is_full || !fits {
                 cache.release(seq)?;
-                break;
+                let Some(giver) = giver else { break };
+                self.preempt(giver, cache)?;
+                continue;
             }
-            let Some(mut job) = self.waiting.remove(i) else { break };
-            let is_new = !job.has_begun();
-            match job.begin(n_cached) {
-                Ok(()) => self.running.push(Running::new(job, seq)),
-                Err(error) => {
-                    cache.release(seq)?;
-                    job.end(Err(error));
-                    self.n_ended += 1;
-                    continue;
-                }
-            }
-            if is_new {
-                self.load.n_reused_tokens += n_cached as u64;
-            }
+            self.begin(i, seq, n_cached, cache)?;
         }
         self.end_complete(cache)
+    }
+
+    /// Places that a tenant has.
+    fn n_places(&self, tenant: u64) -> usize {
+        self.running.iter().filter(|text| text.job.tenant == tenant).count()
+    }
+
+    /// The first of those who have fewest places.
+    fn next_to_begin(&self) -> Option<usize> {
+        let waiting = self.waiting.iter().enumerate().filter(|(_, job)| !job.is_passed);
+        let (first, job) = waiting.clone().next()?;
+        let n_places = self.n_places(job.tenant);
+        // Most often there is one tenant, whose places are counted once.
+        let others = waiting.filter(|(_, other)| other.tenant != job.tenant);
+        let others = others.map(|(i, other)| (self.n_places(other.tenant), i));
+        others.chain([(n_places, first)]).min().map(|(_, i)| i)
+    }
+
+    /// The text that goes back to wait for the sake of `tenant`: the last of whoever has most places, where those are two more.
+    fn giver(&self, tenant: u64) -> Option<usize> {
+        let richest = self.running.iter().map(|text| text.job.tenant).max_by_key(|&t| self.n_places(t))?;
+        if self.n_places(richest) < self.n_places(tenant) + 2 {
+            return None;
+        }
+        self.running.iter().rposition(|text| text.job.tenant == richest)
+    }
+
+    /// Lets a text go back to wait, before all others.
+    fn preempt(&mut self, i: usize, cache: &mut KvCache) -> Result<()> {
+        let text = self.running.remove(i);
+        self.waiting.push_front(text.release(cache)?);
+        self.load.n_preempted += 1;
+        Ok(())
+    }
+
+    /// Lets a text that waits begin in `seq`, which has its first `n_cached` tokens.
+    fn begin(&mut self, i: usize, seq: SeqId, n_cached: usize, cache: &mut KvCache) -> Result<()> {
+        let Some(mut job) = self.waiting.remove(i) else { return Ok(cache.release(seq)?) };
+        let is_new = !job.has_begun();
+        if let Err(error) = job.begin(n_cached) {
+            self.ended.push(job.tenant);
+            job.end(Err(error));
+            return Ok(cache.release(seq)?);
+        }
+        self.load.n_reused_tokens += if is_new { n_cached as u64 } else { 0 };
+        self.running.push(Running::new(job, seq, n_cached));
+        Ok(())
     }
 
     /// Puts the next tokens of every text into the batch. Where pages run out, kept prefixes go first, then the text that came
@@ -158,12 +210,10 @@ impl Texts {
             if self.running.len() < 2 {
                 break;
             }
-            if let Some(text) = self.running.pop() {
-                self.waiting.push_front(text.release(cache)?);
-                self.load.n_preempted += 1;
-            }
+            self.preempt(self.running.len() - 1, cache)?;
         }
-        for text in &self.running {
+        for text in &mut self.running {
+            text.n_steps += 1;
             if text.job.writer.is_in_prompt() {
                 self.load.n_prompt_tokens += text.n_tokens as u64;
             }
@@ -171,12 +221,19 @@ impl Texts {
         Ok(())
     }
 
+    /// One token of each text that is being generated, and of the prompts what fits, the shortest first: it waits for a long one
+    /// longer than it takes, and the long one hardly longer for it. Its age makes a prompt shorter, so that none waits for ever.
     fn fill_batch(&mut self) {
         self.batch.clear();
-        let decodes = self.running.iter().any(|text| !text.job.writer.is_in_prompt());
-        let mut n_chunk = if decodes { self.options.n_chunk } else { PREFILL_LEN };
+        let mut n_chunk = self.n_chunk();
+        let by_age = self.options.n_chunk / AGING;
+        let running = &self.running;
+        self.order.clear();
+        self.order.extend(0..running.len());
+        self.order.sort_unstable_by_key(|&i| (running[i].n_waiting(by_age), i));
         let mut n_rows = 0;
-        for text in &mut self.running {
+        for &i in &self.order {
+            let text = &mut self.running[i];
             let is_prompt = text.job.writer.is_in_prompt();
             let n_max = if is_prompt { n_chunk } else { usize::MAX };
             text.first_row = n_rows;
@@ -186,6 +243,16 @@ impl Texts {
                 n_chunk -= text.n_tokens;
             }
         }
+    }
+
+    /// Prompt tokens in the next batch: few beside texts that are being generated, and more while a prompt waits long.
+    fn n_chunk(&self) -> usize {
+        let prompts = self.running.iter().filter(|text| text.job.writer.is_in_prompt());
+        if prompts.clone().count() == self.running.len() {
+            return PREFILL_LEN;
+        }
+        let age = prompts.map(|text| text.n_steps).max().unwrap_or(0);
+        self.options.n_chunk << age.saturating_sub(PATIENCE - 1).min(N_DOUBLINGS)
     }
 
     /// The batch failed: one forward call for each text of it, so that only those fail that have to.
@@ -220,8 +287,8 @@ impl Texts {
     fn end_complete(&mut self, cache: &mut KvCache) -> Result<()> {
         for mut text in self.running.extract_if(.., |text| text.has_ended()) {
             let result = text.take_result();
+            self.ended.push(text.job.tenant);
             text.release(cache)?.end(result);
-            self.n_ended += 1;
         }
         Ok(())
     }

@@ -79,9 +79,8 @@ impl Worker {
         let engine = self.engine.clone();
         let runner = engine.runner();
         let cache = &runner.cache;
-        let n_ended = self.texts.take_n_ended();
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.n_open -= n_ended;
+        self.texts.take_ended().for_each(|tenant| shared.end(tenant));
         shared.load = Load {
             n_pages: cache.n_pages(),
             n_pages_used: cache.n_used(),

@@ -2,6 +2,7 @@
 #![cfg(feature = "bundled")]
 
 mod bits;
+mod fair;
 mod faults;
 mod order;
 mod rig;

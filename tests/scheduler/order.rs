@@ -16,7 +16,7 @@ const PROMPT: [u32; 5] = [11, 12, 13, 14, 15];
 
 /// Waits until `is_so`, for at most ten seconds.
 #[track_caller]
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < Duration::from_secs(10), "waited for ever until {what}");
