@@ -1,30 +1,28 @@
 //! Connections: how many there are, how long they may take, and how they end.
 //!
-//! axum's own server sets no deadline, so hyper is driven here, HTTP/1.1 alone: a head has a deadline and a size, and writing has a
-//! deadline that starts anew with every byte the client takes. What a slow client has not taken is bounded by the socket's buffer,
-//! hyper's buffer and the request itself.
+//! axum's own server sets no deadline, so hyper is driven here, HTTP/1.1 alone: a head has a deadline and a size, and what is read
+//! and written on the socket has those of `socket.rs`.
+
+mod socket;
 
 use super::Limits;
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{
-    future::Future,
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use socket::{Socket, Tail};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::{Sleep, sleep},
+    time::sleep,
 };
 
 /// Headers of a request.
@@ -49,12 +47,42 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Connections beyond the limit: for probes, for those who have little under way, and for telling the others that there is no place.
+pub const N_SPARE: usize = 64;
+/// For the head of a request on one of those, and for what a client sends after a refusal.
+const SPARE_TIME: Duration = Duration::from_secs(2);
+
+/// A request on a connection beyond the limit.
+#[derive(Clone, Copy)]
+pub struct Spare;
+
+/// Places for connections, and what each may take.
+struct Places {
+    free: Arc<Semaphore>,
+    n: u32,
+    builder: http1::Builder,
+    limits: Limits,
+    is_spare: bool,
+}
+
+impl Places {
+    fn new(n: usize, limits: &Limits, is_spare: bool) -> Self {
+        let n = u32::try_from(n.max(1)).unwrap_or(u32::MAX);
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.head_time)
+            .keep_alive(!is_spare)
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(BUFFER_LEN);
+        Self { free: Arc::new(Semaphore::new(n as usize)), n, builder, limits: limits.clone(), is_spare }
+    }
+}
+
 /// The connections of a server.
 pub struct Connections {
-    places: Arc<Semaphore>,
-    n_places: u32,
-    builder: http1::Builder,
-    write_time: Duration,
+    places: Places,
+    spare: Places,
     /// True once connections are to end.
     ends: watch::Sender<bool>,
 }
@@ -62,39 +90,48 @@ pub struct Connections {
 impl Connections {
     /// None yet.
     pub fn new(limits: &Limits) -> Self {
-        let n_places = u32::try_from(limits.n_connections.max(1)).unwrap_or(u32::MAX);
-        let mut builder = http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.head_time)
-            .max_headers(HEADERS_MAX)
-            .max_buf_size(BUFFER_LEN);
-        Self {
-            places: Arc::new(Semaphore::new(n_places as usize)),
-            n_places,
-            builder,
-            write_time: limits.write_time,
-            ends: watch::Sender::new(false),
-        }
+        let short = Limits {
+            head_time: limits.head_time.min(SPARE_TIME),
+            body_time: limits.body_time.min(SPARE_TIME),
+            ..limits.clone()
+        };
+        let (places, spare) =
+            (Places::new(limits.n_connections, limits, false), Places::new(N_SPARE, &short, true));
+        Self { places, spare, ends: watch::Sender::new(false) }
     }
 
     /// Accepts connections for as long as it is polled.
     pub async fn accept(&self, listener: &TcpListener, router: &Router) {
         loop {
-            let Ok(place) = self.places.clone().acquire_owned().await else { return };
-            match listener.accept().await {
-                Ok((stream, _)) => self.serve(stream, router.clone(), place),
-                Err(_) => sleep(ACCEPT_AGAIN).await,
-            }
+            let Ok((stream, _)) = listener.accept().await else {
+                sleep(ACCEPT_AGAIN).await;
+                continue;
+            };
+            let (places, place) = tokio::select! {
+                biased;
+                place = self.places.free.clone().acquire_owned() => (&self.places, place),
+                place = self.spare.free.clone().acquire_owned() => (&self.spare, place),
+            };
+            // They are never closed.
+            let Ok(place) = place else { return };
+            self.serve(stream, router.clone(), places, place);
         }
     }
 
-    fn serve(&self, stream: TcpStream, router: Router, place: OwnedSemaphorePermit) {
+    fn serve(&self, stream: TcpStream, router: Router, places: &Places, place: OwnedSemaphorePermit) {
         // Tokens are small and are wanted at once.
         let _ = stream.set_nodelay(true);
-        let stream = Timed { stream, write_time: self.write_time, deadline: None };
-        let connection =
-            self.builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        let tail = Tail::default();
+        let (socket, is_spare) = (Socket::new(stream, &places.limits, tail.clone()), places.is_spare);
+        let service = TowerToHyperService::new(router);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(|body| tail.watch(body));
+            if is_spare {
+                request.extensions_mut().insert(Spare);
+            }
+            service.call(request)
+        });
+        let connection = places.builder.serve_connection(TokioIo::new(socket), service);
         let mut ends = self.ends.subscribe();
         tokio::spawn(async move {
             let mut connection = std::pin::pin!(connection);
@@ -114,68 +151,11 @@ impl Connections {
     /// Ends the connections that are idle, and waits for the others for at most `time`.
     pub async fn drain(&self, time: Duration) {
         self.ends.send_replace(true);
-        let _ = tokio::time::timeout(time, self.places.acquire_many(self.n_places)).await;
-    }
-}
-
-/// A stream on which a write fails that the other side has made wait for too long.
-struct Timed {
-    stream: TcpStream,
-    write_time: Duration,
-    /// Runs while a write waits.
-    deadline: Option<Pin<Box<Sleep>>>,
-}
-
-impl Timed {
-    fn check<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.deadline = None;
-            return written;
-        }
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(self.write_time)));
-        ready!(deadline.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Timed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Timed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.check(context, written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.check(context, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let ended = async {
+            for places in [&self.places, &self.spare] {
+                let _ = places.free.acquire_many(places.n).await;
+            }
+        };
+        let _ = tokio::time::timeout(time, ended).await;
     }
 }

@@ -4,11 +4,11 @@
 //! names only (a page can point its own name there), and a request that says from which page it comes is refused unless that page
 //! was allowed. Programs send no such header. Tested in `tests/server/guard.rs`.
 
-use super::{App, error::ApiError, record::Record, record::RecordedBody};
+use super::{App, connection::Spare, error::ApiError, record::Record, record::RecordedBody};
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header},
     middleware::Next,
     response::IntoResponse,
 };
@@ -20,8 +20,17 @@ use subtle::{Choice, ConstantTimeEq};
 #[derive(Clone, Copy, Debug)]
 pub struct Tenant(pub u64);
 
+/// Texts that a key may have under way and still be let in beyond the limit of connections.
+const SPARE_TEXTS_MAX: usize = 4;
+
+/// What stands before a key, in any case.
+const BEARER: &[u8] = b"Bearer ";
+
 /// Paths that need no key: they tell whether the server lives, and nothing else.
 const OPEN_PATHS: [&str; 2] = ["/health", "/ready"];
+
+/// What a page may read of an answer's head, beside what every page may.
+const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, retry-after");
 
 /// The keys that are accepted, as digests: all of one length, so that comparing them takes one time.
 pub struct Keys(Vec<[u8; 32]>);
@@ -41,8 +50,11 @@ impl Keys {
         let (Some(value), None) = (values.next(), values.next()) else {
             return Err(ApiError::unauthorized());
         };
-        let key = value.as_bytes().strip_prefix(b"Bearer ").ok_or_else(ApiError::unauthorized)?;
-        let digest: [u8; 32] = Sha256::digest(key).into();
+        let (scheme, key) = value.as_bytes().split_at_checked(BEARER.len()).unwrap_or_default();
+        if !scheme.eq_ignore_ascii_case(BEARER) {
+            return Err(ApiError::unauthorized());
+        }
+        let digest: [u8; 32] = Sha256::digest(key.trim_ascii()).into();
         let mut found = Choice::from(0);
         let mut index = 0;
         for (i, expected) in self.0.iter().enumerate() {
@@ -58,7 +70,6 @@ impl Keys {
 pub struct Doors {
     /// Names in `Host`; none where any is accepted.
     hosts: Option<Vec<String>>,
-    port: u16,
     /// Pages in `Origin`.
     origins: Vec<String>,
 }
@@ -74,22 +85,28 @@ impl Doors {
             let ip = address.ip();
             hosts.push(if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() });
         }
-        Self { hosts: is_checked.then_some(hosts), port: address.port(), origins: lowercase(origins) }
+        Self { hosts: is_checked.then_some(hosts), origins: lowercase(origins) }
     }
 
     fn check_host(&self, request: &Request) -> Result<(), ApiError> {
         let Some(hosts) = &self.hosts else { return Ok(()) };
         let mut values = request.headers().get_all(header::HOST).iter();
-        let (Some(value), None) = (values.next(), values.next()) else {
-            return Err(ApiError::invalid("the request must have one Host header").closing());
+        let value = match (values.next(), values.next()) {
+            (Some(value), None) => value.to_str().unwrap_or_default(),
+            // No browser sends such a request.
+            (None, _) if request.version() == Version::HTTP_10 => "localhost",
+            _ => return Err(ApiError::invalid("the request must have one Host header").closing()),
         };
         let accepts = |host: &str| {
             let host = host.to_ascii_lowercase();
-            let own = host.strip_suffix(&format!(":{}", self.port)).unwrap_or(&host);
-            hosts.iter().any(|name| name == own || *name == host)
+            // Whoever forwards a port may have another one; a final dot is the root of all names.
+            let (name, port) = host.rsplit_once(':').unwrap_or((&host, ""));
+            let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+            let name = if is_port { name } else { &host };
+            hosts.iter().any(|own| own == name.strip_suffix('.').unwrap_or(name) || *own == host)
         };
         let authority = request.uri().authority().is_none_or(|authority| accepts(authority.as_str()));
-        if authority && value.to_str().is_ok_and(accepts) {
+        if authority && accepts(value) {
             return Ok(());
         }
         let message = "the Host header names another server: allow it with --allowed-host";
@@ -122,11 +139,13 @@ pub async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next
         Err(error) => error.into_response(),
         Ok(origin) => {
             let mut response = match &origin {
-                Some(_) if method == Method::OPTIONS => preflight(),
-                _ => authenticated(&app, request, next).await,
+                Some(_) if method == Method::OPTIONS => preflight(request.headers()),
+                _ => authenticated(&app, request, &record, next).await,
             };
             if let Some(origin) = origin {
-                response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                let headers = response.headers_mut();
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
             }
             response
         }
@@ -144,9 +163,17 @@ pub async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next
     response.map(|body| Body::new(RecordedBody::new(body, record, &method)))
 }
 
-async fn authenticated(app: &App, mut request: Request, next: Next) -> Response<Body> {
-    if !OPEN_PATHS.contains(&request.uri().path()) {
-        match app.keys.tenant(request.headers()) {
+async fn authenticated(app: &App, mut request: Request, record: &Record, next: Next) -> Response<Body> {
+    let path = request.uri().path();
+    if !OPEN_PATHS.contains(&path) {
+        let is_probe = path == "/metrics";
+        let let_in = app.keys.tenant(request.headers()).and_then(|tenant| {
+            if request.extensions().get::<Spare>().is_some() && !is_probe {
+                take_spare_place(app, tenant, record)?;
+            }
+            Ok(tenant)
+        });
+        match let_in {
             Ok(tenant) => request.extensions_mut().insert(tenant),
             Err(error) => return error.closing().into_response(),
         };
@@ -154,13 +181,28 @@ async fn authenticated(app: &App, mut request: Request, next: Next) -> Response<
     next.run(request).await
 }
 
-fn preflight() -> Response<Body> {
+/// Lets a request beyond the limit of connections in where its key has little under way: others may have taken all places.
+fn take_spare_place(app: &App, Tenant(tenant): Tenant, record: &Record) -> Result<(), ApiError> {
+    let n_open = app.loaded_model()?.scheduler.n_open_of(tenant);
+    let place = app.spare.clone().try_acquire_owned().ok().filter(|_| n_open < SPARE_TEXTS_MAX);
+    let n = app.limits.n_connections;
+    let full = || ApiError::unavailable("overloaded", format_args!("all {n} connections are taken"));
+    record.hold(place.ok_or_else(full)?);
+    Ok(())
+}
+
+/// What a page may send: whatever it asks for, since it was allowed. The clients of OpenAI send a dozen headers of their own.
+fn preflight(asked: &HeaderMap) -> Response<Body> {
+    let default = HeaderValue::from_static("authorization, content-type");
+    let allowed = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned().unwrap_or(default);
     let headers = [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
-        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST")),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, allowed),
+        (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
     ];
-    (StatusCode::NO_CONTENT, headers).into_response()
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().extend(headers);
+    response
 }
 
 #[cfg(test)]

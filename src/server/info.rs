@@ -24,8 +24,9 @@ pub async fn health(State(app): State<Arc<App>>) -> Result<Response<Body>, ApiEr
 
 /// `GET /ready`: besides, requests are accepted, and those under way get on.
 pub async fn ready(State(app): State<Arc<App>>) -> Result<Response<Body>, ApiError> {
+    app.readiness.note_probe();
     app.ready_model()?;
-    if app.is_closing() {
+    if app.readiness.is_leaving() || app.is_closing() {
         return Err(crate::Error::Closed.into());
     }
     if let Some(time) = app.stalled() {

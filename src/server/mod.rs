@@ -52,7 +52,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 
 /// How often the server looks at how the scheduler gets on.
 const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -67,6 +67,9 @@ struct App {
     doors: Doors,
     limits: Limits,
     metrics: Arc<Metrics>,
+    readiness: Readiness,
+    /// Requests for texts on connections beyond the limit.
+    spare: Arc<Semaphore>,
     is_closing: AtomicBool,
     /// The scheduler's count of steps, and when it grew last or there was nothing to do.
     progress: Mutex<(u64, Instant)>,
@@ -134,6 +137,33 @@ impl App {
     }
 }
 
+/// What load balancers are told before connections are refused.
+#[derive(Default)]
+struct Readiness {
+    was_asked: AtomicBool,
+    is_leaving: AtomicBool,
+}
+
+impl Readiness {
+    /// Somebody asks.
+    fn note_probe(&self) {
+        self.was_asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server is about to end.
+    fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
+    }
+
+    /// From now on the server is not ready. Where nobody asked so far, nobody has to be waited for.
+    async fn leave(&self, notice_time: Duration) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+        if self.was_asked.load(Ordering::Relaxed) {
+            tokio::time::sleep(notice_time).await;
+        }
+    }
+}
+
 /// A server that has its address.
 pub struct Server {
     app: Arc<App>,
@@ -168,6 +198,8 @@ impl Server {
             keys: Keys::new(&options.api_keys),
             doors: Doors::new(address, &options.allowed_hosts, &options.cors_origins),
             limits: options.limits,
+            readiness: Readiness::default(),
+            spare: Arc::new(Semaphore::new(connection::N_SPARE / 2)),
             is_closing: AtomicBool::new(false),
             progress: Mutex::new((0, Instant::now())),
         };
@@ -190,9 +222,13 @@ impl Server {
         let connections = connection::Connections::new(&self.app.limits);
         let router = router(self.app.clone());
         let accept = connections.accept(&self.listener, &router);
+        let leave = async {
+            shutdown.await;
+            self.app.readiness.leave(self.app.limits.notice_time).await;
+        };
         let lost = tokio::select! {
             () = accept => None,
-            () = shutdown => None,
+            () = leave => None,
             error = watch(&self.app) => Some(error),
         };
         if lost.is_some() {

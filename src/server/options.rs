@@ -22,7 +22,7 @@ pub struct ServerOptions {
 /// Bounds on what clients can use up.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at once; more wait to be accepted.
+    /// Connections at once. More are told that there is no place, but for probes, and for those whose key has few texts under way.
     pub n_connections: usize,
     /// For the head of a request, and for the next request on a connection.
     pub head_time: Duration,
@@ -34,6 +34,8 @@ pub struct Limits {
     pub answer_time: Duration,
     /// For a client to take some of what is sent to it.
     pub write_time: Duration,
+    /// At a shutdown, for whoever asks `/ready` to see that it is not, before connections are refused.
+    pub notice_time: Duration,
     /// For the answers under way at a shutdown.
     pub drain_time: Duration,
     /// With something to do and nothing done, the server is not ready any more.
@@ -43,12 +45,13 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            n_connections: 256,
+            n_connections: 512,
             head_time: Duration::from_secs(10),
             body_time: Duration::from_secs(30),
             body_len: 2 << 20,
             answer_time: Duration::from_secs(600),
             write_time: Duration::from_secs(30),
+            notice_time: Duration::from_secs(5),
             drain_time: Duration::from_secs(10),
             stall_time: Duration::from_secs(60),
         }

@@ -17,8 +17,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::OwnedSemaphorePermit;
+
 /// Most characters of a path in the log.
 const PATH_LEN_MAX: usize = 200;
+/// What only asks whether the server lives.
+const PROBES: [&str; 3] = ["/health", "/ready", "/metrics"];
 
 /// What is known of a request.
 #[derive(Clone)]
@@ -43,6 +47,8 @@ struct Facts {
     finish: Option<&'static str>,
     /// The whole answer was handed to the connection.
     is_sent: bool,
+    /// Given back with the record.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// Tokens of a request, over all its texts.
@@ -77,6 +83,11 @@ impl Record {
     /// When it arrived.
     pub fn started(&self) -> Instant {
         self.0.started
+    }
+
+    /// Keeps a place for as long as the request lasts.
+    pub fn hold(&self, place: OwnedSemaphorePermit) {
+        self.facts()._place = Some(place);
     }
 
     /// The model that answers.
@@ -118,15 +129,17 @@ impl Record {
     }
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        let facts = self.facts.get_mut().unwrap_or_else(PoisonError::into_inner);
+/// The line of a request, at a level.
+macro_rules! log {
+    ($level:ident, $inner:expr) => {{
+        let inner = $inner;
+        let facts = inner.facts.get_mut().unwrap_or_else(PoisonError::into_inner);
         let ms = |time: Duration| (time.as_secs_f64() * 1e4).round() / 10.0;
-        tracing::info!(
+        tracing::$level!(
             target: "halfwarp::request",
-            id = self.id,
-            method = self.method,
-            path = self.path,
+            id = inner.id,
+            method = inner.method,
+            path = inner.path,
             status = facts.status.map_or(0, |status| status.as_u16()),
             model = facts.model,
             prompt_tokens = facts.usage.n_prompt,
@@ -135,11 +148,20 @@ impl Drop for Inner {
             queue_ms = ms(facts.queue),
             prefill_ms = ms(facts.prefill),
             decode_ms = ms(facts.decode),
-            total_ms = ms(self.started.elapsed()),
+            total_ms = ms(inner.started.elapsed()),
             finish = facts.finish,
             client_gone = !facts.is_sent,
             "request"
         );
+    }};
+}
+
+impl Drop for Inner {
+    /// Probes are many and say little: their lines are of a lower level, unless they were refused.
+    fn drop(&mut self) {
+        let status = self.facts.get_mut().map_or(None, |facts| facts.status);
+        let is_told = matches!(status, Some(StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE));
+        if is_told && PROBES.contains(&&*self.path) { log!(debug, self) } else { log!(info, self) }
     }
 }
 

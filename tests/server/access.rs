@@ -46,10 +46,10 @@ fn h05_only_the_exact_key_is_let_in() {
     for wrong in [
         bearer("sk-wrong"),
         bearer(&flipped),
-        bearer(&format!(" {KEY}")),
         bearer(&format!("{KEY}x")),
         bearer(&KEY[1..]),
-        format!("bearer {KEY}"),
+        format!("Bearer{KEY}"),
+        format!("Bearer x {KEY}"),
         format!("Basic {KEY}"),
         KEY.into(),
         "Bearer ".into(),
@@ -63,7 +63,9 @@ fn h05_only_the_exact_key_is_let_in() {
     models(&[]).fails(401, None);
     models(&[("Authorization", &bearer(KEY)), ("Authorization", &bearer(KEY))]).fails(401, None);
     for key in [KEY, OTHER_KEY] {
-        models(&[("Authorization", &bearer(key))]).ok();
+        for value in [bearer(key), format!("bearer {key}"), format!("BEARER   {key} ")] {
+            models(&[("Authorization", &value)]).ok();
+        }
     }
     for path in ["/metrics", "/v1/models/tales", "/tokenize", "/nothing"] {
         ask(locked().address, "GET", path, &[], "").fails(401, None);
@@ -87,24 +89,36 @@ fn h07_a_server_on_loopback_answers_to_its_own_names_only() {
     let rig = tales();
     let get = |host: &str| ask(rig.address, "GET", "/health", &[("Host", host)], "");
     let port = rig.address.port();
-    for own in ["localhost", "LOCALHOST", "127.0.0.1", "[::1]"] {
+    for own in ["localhost", "LOCALHOST", "localhost.", "127.0.0.1", "[::1]"] {
         get(own).ok();
         get(&format!("{own}:{port}")).ok();
+        // Whoever forwards a port may have another one.
+        get(&format!("{own}:{}", port ^ 1)).ok();
     }
-    let wrong_port = format!("localhost:{}", port ^ 1);
     for foreign in [
         "evil.example:8080",
         "evil.example",
         "localhost.evil.example",
         "127.0.0.1.evil.example",
         "",
-        &wrong_port,
+        "localhost..",
+        "localhost:80:80",
+        "localhost:evil.example",
+        "evil.example:localhost",
     ] {
         assert!(get(foreign).fails(403, None).contains("--allowed-host"), "{foreign}");
     }
     let mut connection = Connection::open(rig.address);
     connection.send("GET /health HTTP/1.1\r\n\r\n");
     connection.answer().unwrap().fails(400, None);
+    for path in ["/health", "/ready", "/metrics", "/v1/models"] {
+        let mut connection = Connection::open(rig.address);
+        connection.send(format!("GET {path} HTTP/1.0\r\n\r\n"));
+        assert_eq!(connection.head().unwrap().status, 200, "{path}");
+        let mut connection = Connection::open(rig.address);
+        connection.send(format!("GET {path} HTTP/1.0\r\nHost: evil.example\r\n\r\n"));
+        assert_eq!(connection.head().unwrap().status, 403, "{path}");
+    }
     let mut connection = Connection::open(rig.address);
     connection.send("GET http://evil.example/health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     connection.answer().unwrap().fails(403, None);
@@ -139,7 +153,30 @@ fn h07_pages_are_refused_unless_they_are_allowed_by_their_exact_origin() {
         assert_eq!(answer.header("vary"), Some("origin"));
     }
     assert!(preflight.header("access-control-allow-headers").unwrap().contains("authorization"));
+    assert_eq!(
+        answer.header("access-control-expose-headers"),
+        Some("x-request-id, retry-after")
+    );
     assert_eq!(models(&[("Authorization", &key)]).header("access-control-allow-origin"), None);
+}
+
+/// What openai-node 6 asks for in a browser.
+#[test]
+fn h07_a_preflight_allows_the_headers_that_the_openai_client_sends() {
+    let asked = "authorization,content-type,x-stainless-arch,x-stainless-lang,x-stainless-os,\
+                 x-stainless-package-version,x-stainless-retry-count,x-stainless-runtime,\
+                 x-stainless-runtime-version,x-stainless-timeout";
+    let headers = [
+        ("Origin", PAGE),
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", asked),
+    ];
+    let preflight = ask(locked().address, "OPTIONS", "/v1/chat/completions", &headers, "");
+    assert_eq!(preflight.status, 204);
+    assert_eq!(preflight.header("access-control-allow-headers"), Some(asked));
+    let foreign = [("Origin", "https://evil.example"), headers[1], headers[2]];
+    let refused = ask(locked().address, "OPTIONS", "/v1/chat/completions", &foreign, "");
+    assert_eq!((refused.status, refused.header("access-control-allow-headers")), (403, None));
 }
 
 #[tokio::test]

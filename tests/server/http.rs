@@ -2,10 +2,11 @@
 
 use crate::{
     client::{Connection, ask, request},
-    rig::tales,
+    rig::{engine, options, serve, tales},
 };
+use halfwarp::{scheduler::SchedulerOptions, server::ServerOptions};
 use serde_json::json;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Sends bytes and returns what comes back until the server closes, which it must.
 #[track_caller]
@@ -66,6 +67,47 @@ fn h02_a_body_beyond_the_limit_is_refused() {
     assert_eq!(until_closed(bad), [400]);
 }
 
+/// A client of the usual kind sends all of its request before it reads a byte of the answer.
+#[test]
+fn h02_a_refusal_reaches_a_client_that_sends_all_of_its_body_first() {
+    let key = ["the-key".to_string()].into();
+    let rig = serve(engine(), SchedulerOptions::default(), ServerOptions { api_keys: key, ..options() });
+    let kind = |kind| ("Content-Type", kind);
+    let (good, bad) = (("Authorization", "Bearer the-key"), ("Authorization", "Bearer another"));
+    let json = kind("application/json");
+    for (status, headers, n_bytes) in [
+        (413, &[good, json][..], 6_000_000),
+        (401, &[bad, json], 1_800_000),
+        (415, &[good, kind("text/plain")], 1_800_000),
+        (403, &[good, json, ("Origin", "https://evil.example")], 1_800_000),
+        (404, &[good, json], 6_000_000),
+    ] {
+        let path = if status == 404 { "/nothing" } else { "/v1/completions" };
+        let bytes = request("POST", path, headers, &"x".repeat(n_bytes));
+        for i in 0..10 {
+            let mut connection = Connection::open(rig.address);
+            assert!(connection.send(&bytes), "{status}, run {i}: the server reads it");
+            connection.answer().unwrap_or_else(|| panic!("{status} is lost in run {i}")).fails(status, None);
+        }
+    }
+}
+
+/// What is dropped is bounded in time: a client that sends no more, and does not close either, keeps its place for no longer.
+#[test]
+fn h02_a_refused_client_that_stays_does_not_keep_its_place() {
+    let mut rig = serve(engine(), SchedulerOptions::default(), options());
+    let mut connection = Connection::open(rig.address);
+    connection.send(request("POST", "/v1/completions", &[("Content-Length", "100000000")], "{"));
+    connection.answer().unwrap().fails(413, None);
+    assert!(connection.is_closed(), "for its part, at once");
+    // Which waits for all connections.
+    let started = Instant::now();
+    rig.shut_down();
+    assert!(rig.outcome().is_ok());
+    let time = started.elapsed();
+    assert!((Duration::from_millis(500)..Duration::from_secs(6)).contains(&time), "{time:?}");
+}
+
 #[test]
 fn h03_a_head_beyond_the_limit_is_refused() {
     let long = "x".repeat(1 << 20);
@@ -77,12 +119,9 @@ fn h03_a_head_beyond_the_limit_is_refused() {
     ] {
         for _ in 0..5 {
             let mut connection = Connection::open(tales().address);
-            let is_sent = connection.send(&bytes);
-            match connection.answer() {
-                Some(answer) => assert!(expected.contains(&answer.status), "{}", answer.status),
-                // The server closed while more was coming: the system drops what it had said.
-                None => assert!(!is_sent || connection.is_closed()),
-            }
+            assert!(connection.send(&bytes), "the server reads it");
+            let answer = connection.answer().expect("it is told");
+            assert!(expected.contains(&answer.status), "{}", answer.status);
         }
     }
     tales().get("/health").ok();

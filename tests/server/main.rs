@@ -17,6 +17,7 @@ mod info;
 #[cfg(all(feature = "cuda", target_os = "linux"))]
 #[path = "../common/libcuda.rs"]
 mod libcuda;
+mod overload;
 mod parameters;
 mod program;
 mod rig;

@@ -12,9 +12,9 @@ use std::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Program {
-    child: Child,
-    address: SocketAddr,
+pub struct Program {
+    pub child: Child,
+    pub address: SocketAddr,
     /// What it writes to standard error, line by line.
     lines: Receiver<String>,
 }
@@ -33,7 +33,7 @@ fn command(args: &str) -> Command {
 
 impl Program {
     /// Starts it and waits until it is healthy.
-    fn start(args: &str) -> Self {
+    pub fn start(args: &str) -> Self {
         Self::spawn(command(args))
     }
 
@@ -228,7 +228,6 @@ fn h09_the_log_has_one_escaped_line_a_request_without_prompts_and_keys() {
     let mut command = command("--port 0 --log-format json");
     command.env("HALFWARP_API_KEY", "sk-secret-key");
     let program = Program::spawn(command);
-    while program.logged()["status"] != 200 {}
     let key = ("Authorization", "Bearer sk-secret-key");
     let evil = "x\r\nINFO forged\u{1b}[31m\u{0}";
     let body = json!({"prompt": "a secret prompt", "max_tokens": 2, "user": evil});

@@ -85,27 +85,6 @@ fn an_idle_connection_is_closed() {
 }
 
 #[test]
-fn connections_beyond_the_limit_wait_for_a_place() {
-    let rig = serve(
-        engine(),
-        SchedulerOptions::default(),
-        limited(Limits { n_connections: 2, ..Limits::default() }),
-    );
-    let mut first: Vec<Connection> = (0..2).map(|_| Connection::open(rig.address)).collect();
-    for connection in &mut first {
-        connection.send(request("GET", "/health", &[], ""));
-        connection.answer().unwrap().ok();
-    }
-    let mut third = Connection::open(rig.address);
-    third.send(request("GET", "/health", &[], ""));
-    third.stream().set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-    assert!(third.head().is_none(), "there is no place");
-    first.pop();
-    third.stream().set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    third.answer().expect("there is one now").ok();
-}
-
-#[test]
 fn a_full_queue_is_told_at_once_with_a_time_to_come_back() {
     let (engine, _calls, permit) = watched(4 * 512);
     let texts = SchedulerOptions { n_running: 1, n_waiting: 1, ..SchedulerOptions::default() };
