@@ -4,7 +4,7 @@
 //! event for each token of each text, and those are at most `TEXTS_MAX` texts of one context. The answer holds the ticket: whoever
 //! drops it, because the client went away or the time is up, cancels the texts.
 
-use super::{App, error::ApiError, metrics::Metrics, model::Model, record::Record};
+use super::{App, error::ApiError, metrics::Metrics, model::Model, params::Delivery, record::Record};
 use crate::{
     engine::{Completion, FinishReason, Step},
     scheduler::{Event, Request, Ticket},
@@ -44,13 +44,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Submits the texts of a request, `n` to each prompt. Their steps are handed out only where `wants_steps` says so.
+    /// Submits the texts of a request. Their steps are handed out only where the answer is a stream.
     pub fn submit(
         app: &App,
         model: &Model,
         requests: Vec<Request>,
-        n: usize,
-        wants_steps: bool,
+        delivery: Delivery,
         record: &Record,
     ) -> Result<Self, ApiError> {
         let (sender, events) = unbounded_channel();
@@ -58,14 +57,22 @@ impl Answer {
         let clock = Clock::new(app.metrics.clone(), record.started(), n_open);
         let ticket = model.scheduler.submit(requests, move |index, event| {
             clock.note(index, &event);
-            if wants_steps || !matches!(event, Event::Step(_)) {
+            if delivery.stream || !matches!(event, Event::Step(_)) {
                 // Nobody listens any more: the ticket is dropped too.
                 let _ = sender.send((index, event));
             }
         })?;
         let time_limit = app.limits.answer_time;
         let deadline = Box::pin(tokio::time::sleep_until((record.started() + time_limit).into()));
-        Ok(Self { events, n_open, n, time_limit, deadline, record: record.clone(), _ticket: ticket })
+        Ok(Self {
+            events,
+            n_open,
+            n: delivery.n,
+            time_limit,
+            deadline,
+            record: record.clone(),
+            _ticket: ticket,
+        })
     }
 
     /// What comes next, and of which text; none once all have ended.
@@ -95,11 +102,6 @@ impl Answer {
                 Ok(Some((index, Part::Done(completion))))
             }
         }
-    }
-
-    /// Texts that have not ended.
-    pub fn n_texts(&self) -> usize {
-        self.n_open
     }
 
     /// All texts, once all have ended.

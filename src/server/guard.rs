@@ -30,7 +30,7 @@ const BEARER: &[u8] = b"Bearer ";
 const OPEN_PATHS: [&str; 2] = ["/health", "/ready"];
 
 /// What a page may read of an answer's head, beside what every page may.
-const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, retry-after");
+const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, x-ignored-fields, retry-after");
 
 /// The keys that are accepted, as digests: all of one length, so that comparing them takes one time.
 pub struct Keys(Vec<[u8; 32]>);
@@ -155,6 +155,8 @@ pub async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next
     // Ids of ours are plain ASCII.
     let id = HeaderValue::from_str(record.id()).ok();
     headers.extend(id.map(|id| (header::HeaderName::from_static("x-request-id"), id)));
+    let ignored = record.ignored().and_then(|names| HeaderValue::from_str(&names).ok());
+    headers.extend(ignored.map(|names| (header::HeaderName::from_static("x-ignored-fields"), names)));
     if is_chunked || app.is_closing() {
         // Whatever else two readers of this request may have seen in it, nothing follows.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -13,6 +13,8 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// Most bytes that are turned to token ids: each takes some 150 bytes of memory.
+const TEXT_LEN_MAX: usize = 256 << 10;
 /// Most token ids that are turned to text.
 const IDS_MAX: usize = 1 << 17;
 
@@ -95,15 +97,22 @@ pub async fn tokenize(
     let (model, body) = read(&app, &record, request).await?;
     let value = body::parse(body, move |body| {
         let fields = Fields::parse(body)?;
-        let text = match (fields.text("content")?, fields.text("prompt")?) {
-            (Some(text), None) | (None, Some(text)) => text,
+        let (name, text) = match (fields.text("content")?, fields.text("prompt")?) {
+            (Some(text), None) => ("content", text),
+            (None, Some(text)) => ("prompt", text),
             _ => return Err(ApiError::param("content", "give one of content and prompt, a string")),
         };
+        if text.len() > TEXT_LEN_MAX {
+            let message = format_args!(
+                "{name} has {} bytes, expected at most {TEXT_LEN_MAX}: send it in parts",
+                text.len()
+            );
+            return Err(ApiError::param(name, message));
+        }
         let tokenizer = model.tokenizer()?;
-        let ids = tokenizer.encode(text).map_err(crate::Error::from)?;
+        let ids = tokenizer.encode(&text).map_err(crate::Error::from)?;
         let mut value = json!({"count": ids.len(), "max_model_len": model.n_ctx()});
-        if fields.flag("with_pieces")? {
-            check_len(if fields.get("content").is_some() { "content" } else { "prompt" }, ids.len())?;
+        if fields.flag("with_pieces")? == Some(true) {
             let piece =
                 |&id: &u32| match tokenizer.token_bytes(id).map(|bytes| (bytes, str::from_utf8(bytes))) {
                     Ok((_, Ok(text))) => json!({"id": id, "piece": text}),
@@ -129,7 +138,10 @@ pub async fn detokenize(
     let value = body::parse(body, move |body| {
         let fields = Fields::parse(body)?;
         let list = fields.list("tokens")?.ok_or_else(|| ApiError::param("tokens", "tokens is missing"))?;
-        check_len("tokens", list.len())?;
+        if list.len() > IDS_MAX {
+            let message = format_args!("tokens has {} ids, expected at most {IDS_MAX}", list.len());
+            return Err(ApiError::param("tokens", message));
+        }
         let n_choices = model.n_choices();
         let ids = list.iter().map(|value| token_id("tokens", value, n_choices));
         let ids = ids.collect::<Result<Vec<_>, _>>()?;
@@ -138,11 +150,4 @@ pub async fn detokenize(
         Ok(json!({"content": text, "prompt": text}))
     });
     Ok(body::json(&value.await?))
-}
-
-fn check_len(name: &str, n_tokens: usize) -> Result<(), ApiError> {
-    if n_tokens <= IDS_MAX {
-        return Ok(());
-    }
-    Err(ApiError::param(name, format_args!("{name} has {n_tokens} tokens, expected at most {IDS_MAX}")))
 }

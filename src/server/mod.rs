@@ -3,8 +3,9 @@
 //! ```text
 //! connection.rs   sockets: how many, how long, how slow
 //! guard.rs        who may ask, by the head alone
-//! body.rs, json.rs, params.rs   the body: size, time, type, every field's range
-//! completions/, chat/           prompts to texts, texts to answers
+//! body.rs, json.rs, params.rs, refused.rs   the body: size, time, type, every field's range
+//! generate.rs     a request for texts, from its body to its answer
+//! completions/, chat/           prompts to texts, texts to choices
 //! answer.rs       the texts under way: events from the scheduler's thread; dropped, it cancels them
 //! stream.rs       the answer as server-sent events
 //! ```
@@ -19,6 +20,7 @@ mod chat;
 mod completions;
 mod connection;
 mod error;
+mod generate;
 mod guard;
 mod info;
 mod json;
@@ -27,12 +29,13 @@ mod model;
 mod options;
 mod params;
 mod record;
+mod refused;
 mod stream;
 mod template;
 
 pub use model::{Model, Size};
 pub use options::{Limits, ServerError, ServerOptions};
-pub use template::{Template, TemplateError};
+pub use template::{Ending, Template, TemplateError};
 
 use axum::{
     Router,
@@ -264,8 +267,8 @@ fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(info::metrics))
         .route("/v1/models", get(info::models))
         .route("/v1/models/{*name}", get(info::model))
-        .route("/v1/completions", post(completions::handle))
-        .route("/v1/chat/completions", post(chat::handle))
+        .route("/v1/completions", post(generate::handle::<completions::Completions>))
+        .route("/v1/chat/completions", post(generate::handle::<chat::Chat>))
         .route("/tokenize", post(info::tokenize))
         .route("/detokenize", post(info::detokenize))
         .fallback(async || ApiError::not_found("unknown_path", "there is nothing at this path"))

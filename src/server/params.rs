@@ -4,25 +4,30 @@
 
 use super::{
     error::ApiError,
-    json::{Fields, shown, wrong},
+    json::{Fields, shown, whole, wrong},
     model::Model,
 };
-use crate::{engine::GenerateParams, sampler::SamplingParams};
+use crate::{
+    engine::{Completion, GenerateParams},
+    sampler::SamplingParams,
+};
 use serde_json::{Value, json};
 use std::hash::{BuildHasher, RandomState};
 
 /// Most answers to one prompt.
-pub const N_MAX: u64 = 16;
+const N_MAX: i128 = 16;
 /// Most texts of one request: prompts times answers.
-pub const TEXTS_MAX: usize = 64;
-/// Most stop strings, and bytes in one.
-pub const STOP_MAX: usize = 4;
-/// Most bytes of a stop string.
-pub const STOP_LEN_MAX: usize = 1024;
+const TEXTS_MAX: usize = 64;
+/// Most stop strings.
+const STOP_MAX: usize = 16;
+/// Most bytes of a stop string or a banned word.
+const STRING_LEN_MAX: usize = 1024;
 /// Most stop tokens.
-pub const STOP_TOKENS_MAX: usize = 64;
+const STOP_TOKENS_MAX: usize = 64;
 /// Most biased tokens.
-pub const LOGIT_BIAS_MAX: usize = 1024;
+const LOGIT_BIAS_MAX: usize = 1024;
+/// Most banned words.
+const BAD_WORDS_MAX: usize = 64;
 
 /// How the answer comes.
 #[derive(Clone, Copy, Debug)]
@@ -33,31 +38,87 @@ pub struct Delivery {
     pub include_usage: bool,
     /// Answers to each prompt.
     pub n: usize,
+    /// A stop string that ended a text is shown.
+    pub include_stop: bool,
 }
 
-/// How tokens are chosen, and when a text ends.
-pub fn generate_params(fields: &Fields, model: &Model) -> Result<GenerateParams, ApiError> {
+impl Delivery {
+    /// What a text ends with beside its own.
+    pub fn tail<'a>(&self, completion: &'a Completion) -> &'a str {
+        completion.stop.as_deref().filter(|_| self.include_stop).unwrap_or_default()
+    }
+}
+
+/// How tokens are chosen, and when a text ends. `max_tokens` is the most that are generated, none for as many as the context holds.
+pub fn generate_params(
+    fields: &Fields,
+    model: &Model,
+    max_tokens: Option<usize>,
+) -> Result<GenerateParams, ApiError> {
+    let min_tokens = fields.integer("min_tokens", 0..=model.n_ctx() as i128)?.unwrap_or(0) as usize;
+    if let Some(max) = max_tokens.filter(|&max| max < min_tokens) {
+        let message = format_args!("min_tokens is {min_tokens}, expected at most max_tokens, {max}");
+        return Err(ApiError::param("min_tokens", message));
+    }
     Ok(GenerateParams {
         sampling: sampling(fields, model)?,
-        min_tokens: fields.integer("min_tokens", 0..=model.n_ctx() as u64)?.unwrap_or(0) as usize,
+        max_tokens,
+        min_tokens,
         stop: stop(fields)?,
         stop_token_ids: stop_token_ids(fields, model)?,
-        ignore_eos: fields.flag("ignore_eos")?,
+        ignore_eos: fields.flag("ignore_eos")?.unwrap_or(false),
+        banned: strings("bad_words", fields.list("bad_words")?.unwrap_or_default(), BAD_WORDS_MAX)?,
         ..GenerateParams::default()
     })
+}
+
+/// The most tokens to generate under the first of `names` that is there: -1, llama.cpp's, is as many as the context holds.
+pub fn max_tokens(fields: &Fields, names: &[&str]) -> Result<Option<Option<usize>>, ApiError> {
+    let mut found = None;
+    for &name in names {
+        let low = if name == "n_predict" { -1 } else { 0 };
+        // What the context leaves of it is checked with the prompt's length.
+        let n = fields.integer(name, low..=u32::MAX.into())?;
+        found = found.or(n.map(|n| usize::try_from(n).ok()));
+    }
+    Ok(found)
+}
+
+/// How many tokens of a prompt are kept, from its end, for an answer of at most `max_tokens`: none where it may not be cut.
+pub fn prompt_limit(
+    fields: &Fields,
+    model: &Model,
+    max_tokens: Option<usize>,
+) -> Result<Option<usize>, ApiError> {
+    let n_ctx = model.n_ctx();
+    let limit = fields.integer("truncate_prompt_tokens", -1..=n_ctx as i128)?;
+    match limit {
+        Some(0) => {
+            Err(ApiError::param("truncate_prompt_tokens", "truncate_prompt_tokens is 0, expected -1 or more"))
+        }
+        // As many as leave room for the answer.
+        Some(-1) => Ok(Some(n_ctx.saturating_sub(max_tokens.unwrap_or(1)).max(1))),
+        limit => Ok(limit.map(|n| n as usize)),
+    }
+}
+
+/// The last tokens of a prompt, where it may be cut.
+pub fn cut(mut ids: Vec<u32>, limit: Option<usize>) -> Vec<u32> {
+    ids.drain(..ids.len().saturating_sub(limit.unwrap_or(usize::MAX)));
+    ids
 }
 
 /// How the answer comes, for a request of `n_prompts` prompts.
 pub fn delivery(fields: &Fields, n_prompts: usize) -> Result<Delivery, ApiError> {
     let n = fields.integer("n", 1..=N_MAX)?.unwrap_or(1) as usize;
-    let is_n = |value: &Value| value.as_u64() == Some(n as u64);
+    let is_n = |value: &Value| whole(value) == Some(n as i128);
     fields.refuse("best_of", is_n, "expected as much as n")?;
     if n_prompts * n > TEXTS_MAX {
         let message =
             format_args!("{n_prompts} prompts with n {n}: expected at most {TEXTS_MAX} texts in all");
         return Err(ApiError::param(if n_prompts > TEXTS_MAX { "prompt" } else { "n" }, message));
     }
-    let stream = fields.flag("stream")?;
+    let stream = fields.flag("stream")?.unwrap_or(false);
     let include_usage = match fields.object("stream_options")? {
         None => false,
         Some(_) if !stream => return Err(ApiError::param("stream_options", "stream_options needs stream")),
@@ -67,28 +128,48 @@ pub fn delivery(fields: &Fields, n_prompts: usize) -> Result<Delivery, ApiError>
             Some(value) => return Err(wrong("stream_options.include_usage", value, "true or false")),
         },
     };
-    Ok(Delivery { stream, include_usage, n })
+    let include_stop = fields.flag("include_stop_str_in_output")?.unwrap_or(false);
+    Ok(Delivery { stream, include_usage, n, include_stop })
 }
 
 fn sampling(fields: &Fields, model: &Model) -> Result<SamplingParams, ApiError> {
-    let number = |name: &str, default: f32, expected: &str, accepts: &dyn Fn(f64) -> bool| {
-        Ok::<f32, ApiError>(fields.number(name, expected, accepts)?.unwrap_or(default))
-    };
     let from_to = |name: &str, default: f32, low: f64, high: f64| {
-        number(name, default, &format!("between {low} and {high}"), &|x| (low..=high).contains(&x))
+        let expected = format!("between {low} and {high}");
+        let number = fields.number(name, &expected, |x| (low..=high).contains(&x))?;
+        Ok::<f32, ApiError>(number.unwrap_or(default))
     };
+    let integer = |name: &str, low: i128, high: i128| fields.integer(name, low..=high);
     Ok(SamplingParams {
         temperature: from_to("temperature", 1.0, 0.0, 2.0)?,
-        top_k: fields.integer("top_k", 0..=u32::MAX.into())?.unwrap_or(0) as usize,
-        top_p: number("top_p", 1.0, "above 0, at most 1", &|x| x > 0.0 && x <= 1.0)?,
+        // vLLM's -1 is off, as 0 is.
+        top_k: integer("top_k", -1, u32::MAX.into())?.unwrap_or(0).max(0) as usize,
+        // The most likely token is always kept.
+        top_p: from_to("top_p", 1.0, 0.0, 1.0)?.max(f32::MIN_POSITIVE),
         min_p: from_to("min_p", 0.0, 0.0, 1.0)?,
-        repetition_penalty: number("repetition_penalty", 1.0, "above 0", &|x| x > 0.0)?,
+        typical_p: fields.number("typical_p", "above 0, at most 1", |x| x > 0.0 && x <= 1.0)?.unwrap_or(1.0),
+        repetition_penalty: repetition_penalty(fields)?,
         presence_penalty: from_to("presence_penalty", 0.0, -2.0, 2.0)?,
         frequency_penalty: from_to("frequency_penalty", 0.0, -2.0, 2.0)?,
+        no_repeat_ngram_size: integer("no_repeat_ngram_size", 0, model.n_ctx() as i128)?.unwrap_or(0)
+            as usize,
         logit_bias: logit_bias(fields, model)?,
-        seed: fields.integer("seed", 0..=u64::MAX)?.unwrap_or_else(random_seed),
+        // Any number names a sequence of its own.
+        seed: integer("seed", i64::MIN.into(), u64::MAX.into())?.map_or_else(random_seed, |seed| seed as u64),
         ..SamplingParams::default()
     })
+}
+
+/// Under vLLM's name or llama.cpp's, whose window over the last tokens is the whole text here.
+fn repetition_penalty(fields: &Fields) -> Result<f32, ApiError> {
+    let number = |name: &str| fields.number(name, "above 0", |x| x > 0.0);
+    let (first, second) = (number("repetition_penalty")?, number("repeat_penalty")?);
+    let penalty = first.or(second).unwrap_or(1.0);
+    fields.refuse(
+        "repeat_last_n",
+        |n| penalty == 1.0 || whole(n) == Some(-1),
+        "only -1, the whole text, is",
+    )?;
+    Ok(penalty)
 }
 
 /// A seed for who gave none.
@@ -117,24 +198,25 @@ fn logit_bias(fields: &Fields, model: &Model) -> Result<Vec<(u32, f32)>, ApiErro
 }
 
 fn stop(fields: &Fields) -> Result<Vec<String>, ApiError> {
-    let single;
-    let list: &[Value] = match fields.get("stop") {
-        None => &[],
+    let list = match fields.get("stop")? {
+        None => Vec::new(),
         Some(Value::Array(list)) => list,
-        Some(value) => {
-            single = [value.clone()];
-            &single
-        }
+        Some(value) => vec![value],
     };
-    if list.len() > STOP_MAX {
-        let message = format_args!("stop has {} strings, expected at most {STOP_MAX}", list.len());
-        return Err(ApiError::param("stop", message));
+    strings("stop", list, STOP_MAX)
+}
+
+/// At most `n_max` strings, none of them empty or long.
+fn strings(name: &str, list: Vec<Value>, n_max: usize) -> Result<Vec<String>, ApiError> {
+    if list.len() > n_max {
+        let message = format_args!("{name} has {} strings, expected at most {n_max}", list.len());
+        return Err(ApiError::param(name, message));
     }
-    let string = |value: &Value| match value {
-        Value::String(text) if !text.is_empty() && text.len() <= STOP_LEN_MAX => Ok(text.clone()),
-        _ => Err(wrong("stop", value, format_args!("strings of 1 to {STOP_LEN_MAX} bytes"))),
+    let string = |value| match value {
+        Value::String(text) if !text.is_empty() && text.len() <= STRING_LEN_MAX => Ok(text),
+        value => Err(wrong(name, &value, format_args!("strings of 1 to {STRING_LEN_MAX} bytes"))),
     };
-    list.iter().map(string).collect()
+    list.into_iter().map(string).collect()
 }
 
 fn stop_token_ids(fields: &Fields, model: &Model) -> Result<Vec<u32>, ApiError> {
@@ -149,9 +231,9 @@ fn stop_token_ids(fields: &Fields, model: &Model) -> Result<Vec<u32>, ApiError> 
 
 /// A token id below `n_vocab`.
 pub fn token_id(name: &str, value: &Value, n_vocab: usize) -> Result<u32, ApiError> {
-    let id = value.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|&id| (id as usize) < n_vocab);
+    let id = whole(value).and_then(|id| u32::try_from(id).ok()).filter(|&id| (id as usize) < n_vocab);
     id.ok_or_else(|| {
-        let is_number = value.is_i64() || value.is_u64();
+        let is_number = whole(value).is_some();
         let (what, last) = (shown(value), n_vocab - 1);
         let message = match is_number {
             true => format!("token id {what} out of range 0..={last}"),

@@ -1,7 +1,8 @@
 //! [`Record`]: what is known of a request, written as one line of the log when the last who holds it lets go.
 //!
 //! The handler and the body of the answer hold it, so that the line comes when the answer is sent, or when the client has gone. It
-//! holds numbers, and names of ours: no prompt, no key, nothing else that a client chose except the method and the path, escaped.
+//! holds numbers, and names of ours: no prompt, no key, nothing else that a client chose except the method, the path and the names of
+//! fields that were ignored, escaped.
 
 use crate::engine::{FinishReason, Stats};
 use axum::body::Body;
@@ -21,6 +22,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// Most characters of a path in the log.
 const PATH_LEN_MAX: usize = 200;
+/// Most characters of a field's name in the log and in the answer's head, and most names.
+const FIELD_LEN_MAX: usize = 40;
+const FIELDS_MAX: usize = 20;
 /// What only asks whether the server lives.
 const PROBES: [&str; 3] = ["/health", "/ready", "/metrics"];
 
@@ -40,6 +44,7 @@ struct Inner {
 struct Facts {
     status: Option<StatusCode>,
     model: Option<String>,
+    ignored: Option<String>,
     usage: Usage,
     queue: Duration,
     prefill: Duration,
@@ -95,6 +100,19 @@ impl Record {
         self.facts().model = Some(name.into());
     }
 
+    /// Fields of the request that changed nothing: their names are printable ASCII from here on.
+    pub fn set_ignored<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        let short = |name: &str| name.chars().take(FIELD_LEN_MAX).collect::<String>();
+        let escaped = names.take(FIELDS_MAX).map(|name| short(name).escape_default().to_string());
+        let names: Vec<_> = escaped.map(|name| name.replace(',', "\\u{2c}")).collect();
+        self.facts().ignored = Some(names.join(", ")).filter(|names| !names.is_empty());
+    }
+
+    /// The names of fields that were ignored, if there are any.
+    pub fn ignored(&self) -> Option<String> {
+        self.facts().ignored.clone()
+    }
+
     /// The answer's status.
     pub fn set_status(&self, status: StatusCode) {
         self.facts().status = Some(status);
@@ -142,6 +160,7 @@ macro_rules! log {
             path = inner.path,
             status = facts.status.map_or(0, |status| status.as_u16()),
             model = facts.model,
+            ignored = facts.ignored,
             prompt_tokens = facts.usage.n_prompt,
             cached_tokens = facts.usage.n_cached,
             completion_tokens = facts.usage.n_generated,

@@ -21,6 +21,17 @@ pub struct Template {
     tokens: Map<String, Value>,
 }
 
+/// Where the prompt of a conversation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Where the answer begins.
+    BeforeAnswer,
+    /// After the last message.
+    AfterLastMessage,
+    /// In the last message, which goes on.
+    InLastMessage,
+}
+
 /// Why there is no template, or no prompt.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -36,6 +47,9 @@ pub enum TemplateError {
     /// The template is no Jinja, or failed.
     #[error("the chat template: {0}")]
     Jinja(String),
+    /// The last message cannot go on.
+    #[error("the chat template does not write the last message as it is, so that it cannot be continued")]
+    NotContinued,
     /// The prompt cannot be tokenized.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -106,17 +120,34 @@ impl Template {
         self.tokens.get("eos_token")?.as_str().filter(|text| !text.is_empty())
     }
 
-    /// The ids of the conversation `messages`, each of a `role` and a `content`, up to where the answer begins.
-    pub fn encode(&self, messages: &[Value], tokenizer: &Tokenizer) -> Result<Vec<u32>, TemplateError> {
+    /// The ids of the conversation `messages`, each of a `role` and a `content`.
+    pub fn encode(
+        &self,
+        messages: &[Value],
+        ending: Ending,
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<u32>, TemplateError> {
         let marks = Marks::new(tokenizer);
         let messages: Vec<Value> = messages.iter().map(|message| marks.hide(message)).collect();
+        let last = messages.last().and_then(|last| last["content"].as_str()).unwrap_or_default().to_string();
         let mut context = self.tokens.clone();
         context.insert("messages".into(), messages.into());
-        context.insert("add_generation_prompt".into(), true.into());
+        context.insert("add_generation_prompt".into(), (ending == Ending::BeforeAnswer).into());
         let template = self.environment.get_template("chat").map_err(jinja)?;
-        let text = template.render(Serde(&context)).map_err(jinja)?;
+        let mut text = template.render(Serde(&context)).map_err(jinja)?;
+        if ending == Ending::InLastMessage {
+            let end = end_of_last(&text, &last).ok_or(TemplateError::NotContinued)?;
+            text.truncate(end);
+        }
         Ok(tokenizer.encode_parts(&text, |part| marks.show(part))?)
     }
+}
+
+/// Where in `text` the content of its last message ends, as transformers finds it: a template may have trimmed it.
+fn end_of_last(text: &str, content: &str) -> Option<usize> {
+    let start = text.rfind(content.trim())?;
+    let whole = content.trim_start();
+    Some(start + if text[start..].starts_with(whole) { whole.len() } else { content.trim().len() })
 }
 
 fn jinja(error: minijinja::Error) -> TemplateError {

@@ -155,7 +155,7 @@ fn h07_pages_are_refused_unless_they_are_allowed_by_their_exact_origin() {
     assert!(preflight.header("access-control-allow-headers").unwrap().contains("authorization"));
     assert_eq!(
         answer.header("access-control-expose-headers"),
-        Some("x-request-id, retry-after")
+        Some("x-request-id, x-ignored-fields, retry-after")
     );
     assert_eq!(models(&[("Authorization", &key)]).header("access-control-allow-origin"), None);
 }

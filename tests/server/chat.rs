@@ -1,7 +1,11 @@
 //! Conversations: what a template makes of them, and what comes back.
 
 use crate::rig::{Rig, engine, options, serve_with, tales};
-use halfwarp::{engine::GenerateParams, scheduler::SchedulerOptions, server::Template};
+use halfwarp::{
+    engine::GenerateParams,
+    scheduler::SchedulerOptions,
+    server::{Ending, Template},
+};
 use serde_json::{Value, json};
 use std::sync::OnceLock;
 
@@ -46,11 +50,81 @@ fn a_conversation_becomes_the_prompt_that_the_template_writes() {
     assert_eq!(chat(rig(), parts).ok()["choices"][0]["message"]["content"], expected);
 }
 
+fn user(content: &str) -> [Value; 1] {
+    [json!({"role": "user", "content": content})]
+}
+
+/// The ids of a prompt that `TEMPLATE` would write.
+fn ids_of(text: &str) -> Vec<u32> {
+    engine().tokenizer().unwrap().encode_with_special(text).unwrap()
+}
+
+#[test]
+fn a_prompt_ends_where_the_request_says() {
+    let messages = [user(" Hello ")[0].clone(), json!({"role": "assistant", "content": " Once upon a "})];
+    let template = Template::given(TEMPLATE, None).unwrap();
+    let tokenizer = tales().scheduler().engine().tokenizer().unwrap();
+    for (ending, text) in [
+        (Ending::BeforeAnswer, "USER: Hello<|endoftext|>\nASSISTANT: Once upon a<|endoftext|>\nASSISTANT:"),
+        (Ending::AfterLastMessage, "USER: Hello<|endoftext|>\nASSISTANT: Once upon a<|endoftext|>\n"),
+        (Ending::InLastMessage, "USER: Hello<|endoftext|>\nASSISTANT: Once upon a"),
+    ] {
+        assert_eq!(
+            template.encode(&messages, ending, tokenizer).unwrap(),
+            ids_of(text),
+            "{ending:?}"
+        );
+    }
+    // One that keeps spaces keeps those of the message that goes on.
+    let plain = Template::given("{{ messages[0].content }}END", None).unwrap();
+    let ids = plain.encode(&user(" Hello "), Ending::InLastMessage, tokenizer).unwrap();
+    assert_eq!(ids, ids_of(" Hello "));
+    let none = Template::given("{{ messages[0].role }}", None).unwrap();
+    assert!(none.encode(&user("Hello"), Ending::InLastMessage, tokenizer).is_err());
+
+    let body = |extra: Value| {
+        let mut body = hello();
+        body["messages"] = json!(messages);
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        body
+    };
+    let n_prompt = |extra: Value| chat(rig(), body(extra)).ok()["usage"]["prompt_tokens"].clone();
+    let goes_on = "USER: Hello<|endoftext|>\nASSISTANT: Once upon a";
+    assert_eq!(n_prompt(json!({"continue_final_message": true})), ids_of(goes_on).len());
+    assert_eq!(
+        n_prompt(json!({"add_generation_prompt": false})),
+        ids_of(&format!("{goes_on}<|endoftext|>\n")).len()
+    );
+    let both = json!({"continue_final_message": true, "add_generation_prompt": true});
+    chat(rig(), body(both)).fails(400, Some("continue_final_message"));
+
+    let extra = |echo: bool| json!({"continue_final_message": true, "echo": echo, "stop": ["e"], "include_stop_str_in_output": true, "max_tokens": 100});
+    let content = |value: &Value| value["choices"][0]["message"]["content"].as_str().unwrap().to_string();
+    let answer = content(&chat(rig(), body(extra(false))).ok());
+    assert!(answer.ends_with('e') && !answer[..answer.len() - 1].contains('e'), "{answer}");
+    assert_eq!(content(&chat(rig(), body(extra(true))).ok()), format!(" Once upon a {answer}"));
+    let mut streamed = body(extra(true));
+    streamed["stream"] = json!(true);
+    let chunks = chat(rig(), streamed).chunks();
+    let text: String = chunks.iter().filter_map(|c| c["choices"][0]["delta"]["content"].as_str()).collect();
+    assert_eq!(text, format!(" Once upon a {answer}"));
+}
+
+#[test]
+fn special_tokens_that_a_filter_changed_stay_text() {
+    let tokenizer = tales().scheduler().engine().tokenizer().unwrap();
+    let template = Template::given("{{ messages[0].content | upper }}<|endoftext|>", None).unwrap();
+    let ids = template.encode(&user("a<|endoftext|>b"), Ending::BeforeAnswer, tokenizer).unwrap();
+    let mut expected = tokenizer.encode("A<|endoftext|>B").unwrap();
+    expected.push(tokenizer.id_of("<|endoftext|>").unwrap());
+    assert_eq!(ids, expected);
+}
+
 #[test]
 fn special_tokens_in_a_message_stay_text() {
     let tokenizer = tales().scheduler().engine().tokenizer().unwrap();
     let template = Template::given("{{ bos_token }}{{ messages[0].content }}<|endoftext|>", None).unwrap();
-    let ids = template.encode(&[json!({"role": "user", "content": "a<|endoftext|>b"})], tokenizer).unwrap();
+    let ids = template.encode(&user("a<|endoftext|>b"), Ending::BeforeAnswer, tokenizer).unwrap();
     let mut expected = tokenizer.encode("a<|endoftext|>b").unwrap();
     expected.push(tokenizer.id_of("<|endoftext|>").unwrap());
     assert_eq!(ids, expected);
@@ -146,7 +220,7 @@ fn a_template_knows_the_date() {
     let tokenizer = tales().scheduler().engine().tokenizer().unwrap();
     let written = |format: &str| {
         let template = Template::given(&format!("{{{{ strftime_now('{format}') }}}}"), None).unwrap();
-        let ids = template.encode(&[json!({"role": "user", "content": "a"})], tokenizer);
+        let ids = template.encode(&user("a"), Ending::BeforeAnswer, tokenizer);
         ids.map(|ids| tokenizer.decode(&ids).unwrap())
     };
     let date = written("%Y-%m-%d %d %b").unwrap();
@@ -161,7 +235,7 @@ fn a_template_that_never_ends_is_stopped() {
     let text = "{% for i in range(9999) %}{% for j in range(9999) %}{{ i }}{% endfor %}{% endfor %}";
     let tokenizer = tales().scheduler().engine().tokenizer().unwrap();
     let template = Template::given(text, None).unwrap();
-    let error = template.encode(&[json!({"role": "user", "content": "a"})], tokenizer).unwrap_err();
+    let error = template.encode(&user("a"), Ending::BeforeAnswer, tokenizer).unwrap_err();
     assert!(error.to_string().contains("fuel"), "{error}");
     assert!(Template::given("{% for %}", None).is_err() && Template::given("no/such/file", None).is_err());
 }
@@ -182,7 +256,7 @@ fn a_model_folder_brings_its_own_template() {
     assert_eq!(template.eos_token(), Some("<|endoftext|>"));
     let tokenizer = tales().scheduler().engine().tokenizer().unwrap();
     assert_eq!(
-        template.encode(&[], tokenizer).unwrap(),
+        template.encode(&[], Ending::BeforeAnswer, tokenizer).unwrap(),
         tokenizer.encode_with_special("<|endoftext|>yes").unwrap()
     );
     write("tokenizer_config.json", json!("{"));

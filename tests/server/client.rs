@@ -93,10 +93,6 @@ impl From<TcpStream> for Connection {
 }
 
 impl Connection {
-    pub fn stream(&self) -> &TcpStream {
-        self.0.get_ref()
-    }
-
     /// Sends bytes; a server that has refused already may have closed.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.0.get_mut().write_all(bytes.as_ref()).is_ok()

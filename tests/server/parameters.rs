@@ -53,7 +53,7 @@ fn p03_max_tokens_is_what_the_context_has_and_null_is_the_default() {
         refused("max_tokens", json!({"max_tokens": 2147483647})).contains("maximum context length is 512")
     );
     assert!(refused("max_tokens", json!({"max_tokens": -1})).contains("between 0 and"));
-    assert!(refused_raw(None, "\"max_tokens\":1e400").contains("number out of range"));
+    assert!(refused_raw(Some("max_tokens"), "\"max_tokens\":1e400").contains("number out of range"));
     let answer = tales().complete(json!({"prompt": PROMPT, "max_tokens": null, "ignore_eos": true})).ok();
     assert_eq!(answer["usage"]["completion_tokens"], 16);
     let answer = tales().complete(json!({"prompt": PROMPT, "max_tokens": 0})).ok();
@@ -96,7 +96,9 @@ fn p06_token_ids_are_those_of_the_vocabulary() {
         (json!([1.5]), "not 1.5"),
         (json!([1, "a"]), "not \"a\""),
         (json!(["a", 1]), "not 1"),
-        (json!([[1], "a", [9999]]), "token id 9999"),
+        (json!([[1], [9999]]), "token id 9999"),
+        (json!([[1], "a"]), "lists of token ids, like its first entry, not \"a\""),
+        (json!(["a", [1]]), "strings, like its first entry, not a list of 1"),
         (json!({"a": 1}), "an object"),
         (json!(7), "not 7"),
     ] {
@@ -137,7 +139,7 @@ fn p08_stop_tokens_are_those_of_the_vocabulary() {
 
 #[test]
 fn p09_stop_strings_are_few_and_short_and_never_show() {
-    refused("stop", json!({"stop": ["a", "b", "c", "d", "e"]}));
+    assert!(refused("stop", json!({"stop": vec!["a"; 17]})).contains("17 strings, expected at most 16"));
     refused("stop", json!({"stop": [""]}));
     refused("stop", json!({"stop": ""}));
     refused("stop", json!({"stop": [1]}));
@@ -147,7 +149,8 @@ fn p09_stop_strings_are_few_and_short_and_never_show() {
     let stop = "e girl na";
     let expected = &whole[..whole.find(stop).expect("the bundled model writes it")];
     let mut body = plain;
-    body["stop"] = json!(["never", stop]);
+    // As many as there may be: the last one counts.
+    body["stop"] = (0..15).map(|i| json!(format!("never {i}"))).chain([json!(stop)]).collect();
     let choice = tales().complete(body.clone()).ok()["choices"][0].clone();
     assert_eq!((&choice["text"], &choice["finish_reason"]), (&json!(expected), &json!("stop")));
     body["stream"] = json!(true);
@@ -162,9 +165,13 @@ fn p10_numbers_outside_their_range_are_refused_and_tiny_temperatures_are_greedy(
         ("temperature", json!(-1)),
         ("temperature", json!(2.1)),
         ("temperature", json!("1")),
-        ("top_p", json!(0)),
+        ("top_p", json!(-0.1)),
         ("top_p", json!(1.0001)),
-        ("top_k", json!(-1)),
+        ("top_k", json!(-2)),
+        ("top_k", json!(1.5)),
+        ("typical_p", json!(0)),
+        ("no_repeat_ngram_size", json!(513)),
+        ("repeat_penalty", json!(0)),
         ("min_p", json!(1.5)),
         ("repetition_penalty", json!(0)),
         ("presence_penalty", json!(2.1)),
@@ -201,12 +208,112 @@ fn p12_a_prompt_larger_than_the_body_limit_is_refused_unread() {
 
 #[test]
 fn p13_negative_numbers_are_refused() {
-    for name in ["seed", "top_k", "min_tokens", "max_tokens", "logprobs"] {
+    for (name, low) in
+        [("top_k", -1), ("min_tokens", 0), ("max_tokens", 0), ("logprobs", 0), ("n_predict", -1)]
+    {
         let message = refused(name, json!({name: -5}));
-        assert!(message.contains("between 0 and"), "{message}");
+        assert!(message.contains(&format!("between {low} and")), "{message}");
     }
+    refused_raw(Some("seed"), "\"seed\":-9223372036854775809");
+    refused_raw(Some("seed"), "\"seed\":18446744073709551616");
     // Nobody's parameter: ignored, as OpenAI ignores it.
     tales().complete(json!({"prompt": PROMPT, "max_tokens": 1, "n_discard": -1})).ok();
+}
+
+/// The text that these fields give.
+#[track_caller]
+fn text_of(fields: Value) -> String {
+    let mut body = json!({"prompt": PROMPT, "max_tokens": 12, "temperature": 1, "seed": 3});
+    for (name, value) in fields.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    tales().complete(body).ok()["choices"][0]["text"].as_str().unwrap().to_string()
+}
+
+#[test]
+fn numbers_mean_what_clients_mean_by_them() {
+    // OpenAI's least seed, and a seed for each number.
+    let seeds = [i64::MIN, -1, 0, 1].map(|seed| text_of(json!({"seed": seed})));
+    assert!((1..4).all(|i| seeds[i] != seeds[0]), "{seeds:?}");
+    assert_eq!(seeds[1], text_of(json!({"seed": u64::MAX})), "the same 64 bits");
+    assert_eq!(text_of(json!({"top_k": -1})), text_of(json!({"top_k": 0})));
+    assert_eq!(text_of(json!({"top_p": 0})), text_of(json!({"temperature": 0})));
+    let floats =
+        json!({"max_tokens": 4.0, "seed": 3.0, "top_k": 50.0, "n": 1.0, "best_of": 1, "min_tokens": 1.0});
+    assert_eq!(text_of(floats), text_of(json!({"max_tokens": 4, "top_k": 50})));
+    let message = refused("min_tokens", json!({"min_tokens": 3, "max_tokens": 2}));
+    assert!(message.contains("min_tokens is 3") && message.contains("max_tokens, 2"), "{message}");
+}
+
+#[test]
+fn what_the_library_has_is_served_under_the_names_that_clients_use() {
+    let plain = text_of(json!({}));
+    for fields in [
+        json!({"typical_p": 0.2}),
+        json!({"temperature": 0, "max_tokens": 60, "no_repeat_ngram_size": 2}),
+        json!({"bad_words": [plain.split_whitespace().next().unwrap()]}),
+    ] {
+        assert_ne!(text_of(fields.clone()), plain, "{fields}");
+    }
+    let greedy = json!({"temperature": 0, "max_tokens": 60, "repeat_penalty": 1.5});
+    let same = json!({"temperature": 0, "n_predict": 60, "max_tokens": null, "repetition_penalty": 1.5});
+    assert_eq!(text_of(greedy), text_of(same));
+    assert_eq!(
+        text_of(json!({"n_predict": -1, "max_tokens": null, "stop": ["."]})),
+        text_of(json!({"max_tokens": 400, "stop": ["."]})),
+        "-1 is as many as the context holds"
+    );
+    refused("repeat_last_n", json!({"repeat_last_n": 64, "repeat_penalty": 1.1}));
+    text_of(json!({"repeat_last_n": 64}));
+
+    let with_stop = text_of(json!({"max_tokens": 200, "stop": ["."], "include_stop_str_in_output": true}));
+    assert_eq!(with_stop, text_of(json!({"max_tokens": 200, "stop": ["."]})) + ".");
+    let body = json!({"prompt": PROMPT, "max_tokens": 200, "seed": 3, "stop": ".",
+        "include_stop_str_in_output": true, "stream": true});
+    let chunks = tales().complete(body).chunks();
+    let streamed: String = chunks.iter().map(|c| c["choices"][0]["text"].as_str().unwrap()).collect();
+    assert_eq!(streamed, with_stop);
+
+    let ids: Vec<u32> = (100..700).collect();
+    for (limit, n_prompt) in [(json!(5), 5), (json!(-1), 500)] {
+        let body = json!({"prompt": ids, "max_tokens": 12, "truncate_prompt_tokens": limit, "seed": 3});
+        let cut = tales().complete(body).ok();
+        assert_eq!(cut["usage"]["prompt_tokens"], n_prompt);
+        assert_eq!(
+            cut["choices"][0]["text"],
+            text_of(json!({"prompt": ids[600 - n_prompt..]})),
+            "its end is kept"
+        );
+    }
+    for limit in [json!(0), json!(-2), json!(513), json!("all")] {
+        refused("truncate_prompt_tokens", json!({"truncate_prompt_tokens": limit}));
+    }
+}
+
+#[test]
+fn fields_that_nobody_knows_are_allowed_and_named() {
+    let plain = json!({"prompt": PROMPT, "max_tokens": 1, "user": "me", "metadata": {"a": "b"}});
+    assert_eq!(tales().complete(plain.clone()).header("x-ignored-fields"), None);
+    let mut body = plain;
+    body["n_discard"] = json!(-1);
+    body["a,b\r\n\u{1b}é"] = json!({"deep": [[[{"a": 1, "b": []}]]]});
+    // Far deeper than a field that counts may be.
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let text = body.to_string().replace("[[[{\"a\":1,\"b\":[]}]]]", &deep);
+    let answer = tales().post("/v1/completions", text);
+    answer.ok();
+    assert_eq!(answer.header("x-ignored-fields"), Some("a\\u{2c}b\\r\\n\\u{1b}\\u{e9}, n_discard"));
+    let many: String = (0..300).map(|i| format!("\"f{i}\":0,")).collect();
+    tales().post("/v1/completions", format!("{{{many}\"n\":1}}")).fails(400, None);
+}
+
+#[test]
+fn defaults_of_clients_ask_for_nothing() {
+    let body = json!({"prompt": PROMPT, "max_tokens": 1, "suffix": null, "tools": [], "tool_choice": "none",
+        "length_penalty": 1.0, "use_beam_search": false, "skip_special_tokens": true, "grammar": "",
+        "mirostat": 0, "dry_multiplier": 0.0, "xtc_probability": 0.0, "lora": [], "chat_template_kwargs": {},
+        "response_format": {"type": "text"}, "spaces_between_special_tokens": true, "n_keep": 0});
+    tales().complete(body).ok();
 }
 
 #[test]
@@ -216,6 +323,17 @@ fn what_is_not_supported_is_refused_by_name() {
         ("response_format", json!({"type": "json_object"})),
         ("guided_json", json!({})),
         ("use_beam_search", json!(true)),
+        ("tools", json!([{"type": "function"}])),
+        ("allowed_token_ids", json!([5])),
+        ("chat_template_kwargs", json!({"enable_thinking": false})),
+        ("skip_special_tokens", json!(false)),
+        ("grammar", json!("root ::= \"a\"")),
+        ("json_schema", json!({"type": "object"})),
+        ("mirostat", json!(2)),
+        ("dry_multiplier", json!(0.8)),
+        ("xtc_probability", json!(0.5)),
+        ("lora", json!([{"id": 0, "scale": 0.5}])),
+        ("images", json!(["..."])),
     ] {
         assert!(refused(param, json!({param: value})).contains("not supported"));
     }
@@ -228,13 +346,18 @@ fn what_is_not_supported_is_refused_by_name() {
 #[test]
 fn h04_json_that_is_deep_double_or_goes_on_is_refused() {
     let deep = "[".repeat(100_000);
-    assert!(tales().post("/v1/completions", &deep).fails(400, None).contains("recursion limit"));
+    assert!(tales().post("/v1/completions", &deep).fails(400, None).contains("not a JSON object"));
+    let prompt = format!("{{\"prompt\":{deep}{}}}", "]".repeat(100_000));
+    assert!(tales().post("/v1/completions", prompt).fails(400, Some("prompt")).contains("recursion limit"));
+    let wide = format!("{{\"prompt\":[{}1]}}", "1,".repeat(1 << 18));
+    assert!(tales().post("/v1/completions", wide).fails(400, Some("prompt")).contains("262144 values"));
     let long_key = format!("{{\"{}\": 1}}", "k".repeat(1 << 20));
     assert!(tales().post("/v1/completions", long_key).fails(400, None).contains("key of 1048576 bytes"));
     assert!(refused_raw(None, "\"n\":1,\"n\":2").contains("\"n\" occurs twice"));
-    assert!(refused_raw(None, "\"logit_bias\":{\"5\":1,\"5\":2}").contains("occurs twice"));
-    for bad in ["", "{}{}", "{\"n\":1} x", "[]", "null", "{\"prompt\":\"\\ud83d\"}"] {
+    assert!(refused_raw(Some("logit_bias"), "\"logit_bias\":{\"5\":1,\"5\":2}").contains("occurs twice"));
+    for bad in ["", "{}{}", "{\"n\":1} x", "[]", "null", "{\"prompt\":\"a\",}"] {
         tales().post("/v1/completions", bad).fails(400, None);
     }
+    tales().post("/v1/completions", "{\"prompt\":\"\\ud83d\"}").fails(400, Some("prompt"));
     is_alive();
 }

@@ -3,65 +3,44 @@
 mod request;
 
 use super::{
-    App,
-    answer::{Answer, Part},
-    body,
-    completions::{Head, logprobs::token_entry},
+    answer::Part,
+    completions::logprobs::token_entry,
     error::ApiError,
-    guard::Tenant,
+    generate::{Asked, Endpoint},
+    json::Fields,
     model::Model,
-    record::Record,
-    stream::{Shape, deliver},
+    params::Delivery,
+    stream::Shape,
 };
 use crate::{
     engine::{Completion, FinishReason},
     sampler::TokenLogprobs,
 };
-use axum::{
-    Extension,
-    body::Body,
-    extract::{Request, State},
-    http::Response,
-};
-use request::ChatRequest;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Answers a request.
-pub async fn handle(
-    State(app): State<Arc<App>>,
-    Extension(record): Extension<Record>,
-    Extension(Tenant(tenant)): Extension<Tenant>,
-    request: Request,
-) -> Result<Response<Body>, ApiError> {
-    let model = app.ready_model()?;
-    let body = body::read(&app, request).await?;
-    let parsed = {
-        let model = model.clone();
-        body::parse(body, move |body| ChatRequest::parse(body, &model, tenant)).await?
-    };
-    let name = app.check_name(parsed.model.as_deref())?;
-    record.set_model(&name);
-    let delivery = parsed.delivery;
-    let answer = Answer::submit(&app, &model, parsed.texts, delivery.n, delivery.stream, &record)
-        .map_err(ApiError::in_chat)?;
-    let object = if delivery.stream { "chat.completion.chunk" } else { "chat.completion" };
-    let shape = ChatShape {
-        head: Head::new("chatcmpl", object, name, &record, &model),
-        n: delivery.n,
-        logprobs: parsed.logprobs,
-        include_usage: delivery.include_usage,
-        model,
-    };
-    deliver(answer, shape, delivery.stream).await
+/// Requests for chat.
+pub struct Chat;
+
+impl Endpoint for Chat {
+    type Shape = ChatShape;
+
+    fn parse(fields: &Fields, model: &Arc<Model>, tenant: u64) -> Result<Asked<ChatShape>, ApiError> {
+        request::parse(fields, model, tenant)
+    }
+
+    fn name_error(error: ApiError) -> ApiError {
+        error.in_chat()
+    }
 }
 
-struct ChatShape {
-    head: Head,
+/// How chat looks.
+pub struct ChatShape {
     model: Arc<Model>,
-    n: usize,
+    delivery: Delivery,
     logprobs: bool,
-    include_usage: bool,
+    /// What each answer begins with.
+    echo: String,
 }
 
 impl ChatShape {
@@ -79,13 +58,16 @@ fn choice(index: usize, delta: Value, logprobs: Option<Value>, reason: Option<Fi
 }
 
 impl Shape for ChatShape {
+    const ID: &str = "chatcmpl";
+    const OBJECTS: [&str; 2] = ["chat.completion", "chat.completion.chunk"];
+
     fn first(&mut self) -> Vec<Value> {
-        let role = |index| choice(index, json!({"role": "assistant", "content": ""}), None, None);
-        (0..self.n).map(|index| self.head.with(vec![role(index)])).collect()
+        let role = |index| choice(index, json!({"role": "assistant", "content": self.echo}), None, None);
+        (0..self.delivery.n).map(role).collect()
     }
 
     fn chunk(&mut self, index: usize, part: Part) -> Option<Value> {
-        let choice = match part {
+        Some(match part {
             Part::Step(step) if self.logprobs => {
                 let entry = step.token_id.and_then(|id| self.entry(id, step.logprobs.as_ref()));
                 let logprobs = content(entry.into_iter().collect());
@@ -93,27 +75,23 @@ impl Shape for ChatShape {
             }
             Part::Step(step) if step.text.is_empty() => return None,
             Part::Step(step) => choice(index, json!({"content": step.text}), None, None),
-            Part::Done(completion) => choice(index, json!({}), None, Some(completion.finish_reason)),
-        };
-        Some(self.head.with(vec![choice]))
+            Part::Done(completion) => {
+                let tail = self.delivery.tail(&completion);
+                let delta = if tail.is_empty() { json!({}) } else { json!({"content": tail}) };
+                choice(index, delta, None, Some(completion.finish_reason))
+            }
+        })
     }
 
     fn whole(&self, index: usize, completion: &Completion) -> Value {
         let tokens = completion.token_ids.iter().copied().zip(&completion.logprobs);
         let entries = tokens.filter_map(|(id, logprobs)| self.entry(id, logprobs.as_ref())).collect();
+        let text = format!("{}{}{}", self.echo, completion.text, self.delivery.tail(completion));
         json!({
             "index": index,
-            "message": {"role": "assistant", "content": completion.text, "refusal": null},
+            "message": {"role": "assistant", "content": text, "refusal": null},
             "logprobs": self.logprobs.then(|| content(entries)),
             "finish_reason": completion.finish_reason.as_str(),
         })
-    }
-
-    fn head(&self) -> &Head {
-        &self.head
-    }
-
-    fn includes_usage(&self) -> bool {
-        self.include_usage
     }
 }

@@ -1,58 +1,65 @@
 //! A request for chat, checked.
 
-use super::super::{
-    completions::request::refuse_formats,
-    error::ApiError,
-    json::{Fields, shown, wrong},
-    model::Model,
-    params::{self, Delivery},
-    template::{Template, TemplateError},
+use super::{
+    super::{
+        error::ApiError,
+        generate::{Asked, choices},
+        json::{Fields, shown, wrong},
+        model::Model,
+        params,
+        template::{Ending, Template, TemplateError},
+    },
+    ChatShape,
 };
-use crate::{
-    engine::{GenerateParams, Prompt},
-    scheduler::Request,
-};
+use crate::engine::GenerateParams;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Most messages of a conversation.
 const MESSAGES_MAX: usize = 512;
 /// Most tokens whose log-probabilities are reported at each position.
-const TOP_LOGPROBS_MAX: u64 = 20;
+const TOP_LOGPROBS_MAX: i128 = 20;
 
-/// A request for chat.
-pub struct ChatRequest {
-    /// Its answers.
-    pub texts: Vec<Request>,
-    /// How they come.
-    pub delivery: Delivery,
-    /// The model's name, as the client wrote it.
-    pub model: Option<String>,
-    /// Whether log-probabilities are reported.
-    pub logprobs: bool,
+/// Parses and checks a request, for `model` and whoever `tenant` is.
+pub fn parse(fields: &Fields, model: &Arc<Model>, tenant: u64) -> Result<Asked<ChatShape>, ApiError> {
+    let messages = messages(fields)?;
+    let delivery = params::delivery(fields, 1)?;
+    let template = model.template.as_ref().ok_or_else(no_template)?;
+    let params = generate_params(fields, model, template)?;
+    let limit = params::prompt_limit(fields, model, params.max_tokens)?;
+    let ids = template.encode(&messages, ending(fields)?, model.tokenizer()?);
+    let ids = ids.map_err(|error| match error {
+        TemplateError::Tokenizer(error) => crate::Error::from(error).into(),
+        error => ApiError::param("messages", error),
+    })?;
+    let shape = ChatShape {
+        model: model.clone(),
+        delivery,
+        logprobs: params.logprobs.is_some(),
+        echo: echo(fields, &messages)?,
+    };
+    let ids = params::cut(ids, limit);
+    Ok(Asked { texts: choices(&ids, &params, delivery.n, tenant).collect(), delivery, shape })
 }
 
-impl ChatRequest {
-    /// Parses and checks a body, for `model` and whoever `tenant` is.
-    pub fn parse(body: &[u8], model: &Model, tenant: u64) -> Result<Self, ApiError> {
-        let fields = Fields::parse(body)?;
-        refuse_unsupported(&fields)?;
-        let messages = messages(&fields)?;
-        let delivery = params::delivery(&fields, 1)?;
-        let template = model.template.as_ref().ok_or_else(no_template)?;
-        let params = generate_params(&fields, model, template)?;
-        let ids = template.encode(&messages, model.tokenizer()?).map_err(|error| match error {
-            TemplateError::Tokenizer(error) => crate::Error::from(error).into(),
-            error => ApiError::param("messages", error),
-        })?;
-        let text = |choice: u32| {
-            let mut params = params.clone();
-            params.sampling.choice = choice;
-            Request { prompt: Prompt::Ids(ids.clone()), params, tenant }
-        };
-        let texts = (0..delivery.n as u32).map(text).collect();
-        let model = fields.text("model")?.map(str::to_string);
-        Ok(Self { texts, delivery, model, logprobs: params.logprobs.is_some() })
+/// Where the prompt ends: where an answer begins, unless the request says otherwise.
+fn ending(fields: &Fields) -> Result<Ending, ApiError> {
+    match (fields.flag("add_generation_prompt")?, fields.flag("continue_final_message")?) {
+        (Some(true), Some(true)) => Err(ApiError::param(
+            "continue_final_message",
+            "continue_final_message and add_generation_prompt cannot both be true",
+        )),
+        (_, Some(true)) => Ok(Ending::InLastMessage),
+        (Some(false), _) => Ok(Ending::AfterLastMessage),
+        _ => Ok(Ending::BeforeAnswer),
     }
+}
+
+/// What an answer begins with: the last message, where it is the assistant's and is to be repeated.
+fn echo(fields: &Fields, messages: &[Value]) -> Result<String, ApiError> {
+    let last = messages.last().filter(|last| last["role"] == "assistant");
+    let content = last.and_then(|last| last["content"].as_str()).unwrap_or_default();
+    Ok(if fields.flag("echo")? == Some(true) { content.into() } else { String::new() })
 }
 
 fn no_template() -> ApiError {
@@ -62,13 +69,10 @@ fn no_template() -> ApiError {
 }
 
 fn generate_params(fields: &Fields, model: &Model, template: &Template) -> Result<GenerateParams, ApiError> {
-    let mut params = params::generate_params(fields, model)?;
-    let max = |name: &str| fields.integer(name, 0..=u32::MAX.into());
-    // The older name counts where the newer one is not there.
-    let max_tokens = max("max_completion_tokens")?.or(max("max_tokens")?);
-    params.max_tokens = max_tokens.map(|n| n as usize);
+    let max_tokens = params::max_tokens(fields, &["max_completion_tokens", "max_tokens", "n_predict"])?;
+    let mut params = params::generate_params(fields, model, max_tokens.flatten())?;
     let top = fields.integer("top_logprobs", 0..=TOP_LOGPROBS_MAX)?;
-    params.logprobs = match (fields.flag("logprobs")?, top) {
+    params.logprobs = match (fields.flag("logprobs")?.unwrap_or(false), top) {
         (true, top) => Some(top.unwrap_or(0) as usize),
         (false, None | Some(0)) => None,
         (false, Some(_)) => {
@@ -80,20 +84,6 @@ fn generate_params(fields: &Fields, model: &Model, template: &Template) -> Resul
         params.stop_token_ids.extend(eos);
     }
     Ok(params)
-}
-
-fn refuse_unsupported(fields: &Fields) -> Result<(), ApiError> {
-    let is_empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
-    let is_none = |value: &Value| value == "none" || value == "auto";
-    let no_tools = "the model was not taught to call any";
-    fields.refuse("tools", is_empty, no_tools)?;
-    fields.refuse("functions", is_empty, no_tools)?;
-    fields.refuse("tool_choice", is_none, no_tools)?;
-    fields.refuse("function_call", is_none, no_tools)?;
-    fields.refuse("audio", |_| false, "answers are text")?;
-    fields.refuse("modalities", |value| *value == json!(["text"]), "answers are text")?;
-    fields.refuse("prediction", |_| false, "there is no use for it")?;
-    refuse_formats(fields)
 }
 
 /// The conversation, each message with its `role` and its `content` as one text.

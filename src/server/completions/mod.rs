@@ -1,116 +1,46 @@
 //! `POST /v1/completions`.
 
 pub mod logprobs;
-pub mod request;
+mod request;
 
 use super::{
-    App,
-    answer::{Answer, Part},
-    body,
+    answer::Part,
     error::ApiError,
-    guard::Tenant,
-    model::{Model, unix_time},
-    record::{Record, Usage},
-    stream::{Shape, deliver},
+    generate::{Asked, Endpoint},
+    json::Fields,
+    model::Model,
+    params::Delivery,
+    stream::Shape,
 };
 use crate::engine::{Completion, FinishReason};
-use axum::{
-    Extension,
-    body::Body,
-    extract::{Request, State},
-    http::Response,
-};
 use logprobs::TokenLists;
-use request::CompletionRequest;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Answers a request.
-pub async fn handle(
-    State(app): State<Arc<App>>,
-    Extension(record): Extension<Record>,
-    Extension(Tenant(tenant)): Extension<Tenant>,
-    request: Request,
-) -> Result<Response<Body>, ApiError> {
-    let model = app.ready_model()?;
-    let body = body::read(&app, request).await?;
-    let parsed = {
-        let model = model.clone();
-        body::parse(body, move |body| CompletionRequest::parse(body, &model, tenant)).await?
-    };
-    let name = app.check_name(parsed.model.as_deref())?;
-    record.set_model(&name);
-    let delivery = parsed.delivery;
-    let answer = Answer::submit(&app, &model, parsed.texts, delivery.n, delivery.stream, &record)?;
-    let shape = CompletionShape {
-        head: Head::new("cmpl", "text_completion", name, &record, &model),
-        offsets: vec![0; answer.n_texts()],
-        logprobs: parsed.logprobs,
-        include_usage: delivery.include_usage,
-        model,
-    };
-    deliver(answer, shape, delivery.stream).await
-}
+/// Requests for completions.
+pub struct Completions;
 
-/// What every answer and every chunk of a stream begins with.
-pub struct Head {
-    id: String,
-    object: &'static str,
-    created: u64,
-    model: String,
-    fingerprint: String,
-}
+impl Endpoint for Completions {
+    type Shape = CompletionShape;
 
-impl Head {
-    /// The head of the answer to the request of `record`.
-    pub fn new(
-        prefix: &str,
-        object: &'static str,
-        model_name: String,
-        record: &Record,
-        model: &Model,
-    ) -> Self {
-        Self {
-            id: format!("{prefix}-{}", record.id()),
-            object,
-            created: unix_time(),
-            model: model_name,
-            fingerprint: model.fingerprint(),
-        }
-    }
-
-    /// The head with `choices`.
-    pub fn with(&self, choices: Vec<Value>) -> Value {
-        json!({
-            "id": self.id,
-            "object": self.object,
-            "created": self.created,
-            "model": self.model,
-            "system_fingerprint": self.fingerprint,
-            "choices": choices,
-        })
-    }
-
-    /// The head with `choices` and the number of tokens.
-    pub fn with_usage(&self, choices: Vec<Value>, usage: Usage) -> Value {
-        let mut value = self.with(choices);
-        value["usage"] = json!({
-            "prompt_tokens": usage.n_prompt,
-            "completion_tokens": usage.n_generated,
-            "total_tokens": usage.n_prompt + usage.n_generated,
-            "prompt_tokens_details": {"cached_tokens": usage.n_cached},
-        });
-        value
+    fn parse(fields: &Fields, model: &Arc<Model>, tenant: u64) -> Result<Asked<CompletionShape>, ApiError> {
+        request::parse(fields, model, tenant)
     }
 }
 
-struct CompletionShape {
-    head: Head,
+/// How completions look.
+pub struct CompletionShape {
     model: Arc<Model>,
     /// Characters of each text so far.
     offsets: Vec<usize>,
+    delivery: Delivery,
     logprobs: bool,
-    include_usage: bool,
+}
+
+impl CompletionShape {
+    fn new(model: Arc<Model>, n_texts: usize, delivery: Delivery, logprobs: bool) -> Self {
+        Self { model, offsets: vec![0; n_texts], delivery, logprobs }
+    }
 }
 
 fn choice(index: usize, text: &str, logprobs: Option<Value>, reason: Option<FinishReason>) -> Value {
@@ -118,8 +48,11 @@ fn choice(index: usize, text: &str, logprobs: Option<Value>, reason: Option<Fini
 }
 
 impl Shape for CompletionShape {
+    const ID: &str = "cmpl";
+    const OBJECTS: [&str; 2] = ["text_completion"; 2];
+
     fn chunk(&mut self, index: usize, part: Part) -> Option<Value> {
-        let choice = match part {
+        Some(match part {
             Part::Step(step) if self.logprobs => {
                 let mut lists = TokenLists::default();
                 if let Some(id) = step.token_id {
@@ -129,9 +62,10 @@ impl Shape for CompletionShape {
             }
             Part::Step(step) if step.text.is_empty() => return None,
             Part::Step(step) => choice(index, &step.text, None, None),
-            Part::Done(completion) => choice(index, "", None, Some(completion.finish_reason)),
-        };
-        Some(self.head.with(vec![choice]))
+            Part::Done(completion) => {
+                choice(index, self.delivery.tail(&completion), None, Some(completion.finish_reason))
+            }
+        })
     }
 
     fn whole(&self, index: usize, completion: &Completion) -> Value {
@@ -142,14 +76,7 @@ impl Shape for CompletionShape {
             }
             lists.into_json()
         });
-        choice(index, &completion.text, logprobs, Some(completion.finish_reason))
-    }
-
-    fn head(&self) -> &Head {
-        &self.head
-    }
-
-    fn includes_usage(&self) -> bool {
-        self.include_usage
+        let text = format!("{}{}", completion.text, self.delivery.tail(completion));
+        choice(index, &text, logprobs, Some(completion.finish_reason))
     }
 }
