@@ -9,6 +9,10 @@ use axum::{
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes};
 use serde_json::Value;
+use std::{
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
 
 /// A body of so many bytes is tokenized within a millisecond or two.
 const SMALL_LEN: usize = 4 << 10;
@@ -54,16 +58,49 @@ fn check_head(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// Parses a body and what is in it: where that may take long, away from the threads that serve connections. Small bodies do not
-/// wait behind large ones.
+/// wait behind large ones; those of clients that have gone are not worked at.
 pub async fn parse<T: Send + 'static>(
+    app: &App,
     body: Bytes,
-    call: impl FnOnce(&[u8]) -> Result<T, ApiError> + Send + 'static,
+    call: impl FnOnce(&[u8], &Work) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
+    let is_wanted = Arc::new(());
+    let (limit, is_wanted_there) = (app.limits.parse_time, Arc::downgrade(&is_wanted));
     if body.len() <= SMALL_LEN {
-        return call(&body);
+        return call(&body, &Work::new(limit, is_wanted_there));
     }
     let lost = |_| ApiError::internal("the request could not be handled");
-    tokio::task::spawn_blocking(move || call(&body)).await.map_err(lost)?
+    let call = move || {
+        let work = Work::new(limit, is_wanted_there);
+        work.check()?;
+        call(&body, &work)
+    };
+    tokio::task::spawn_blocking(call).await.map_err(lost)?
+}
+
+/// How long a body is worked at, and whether somebody still waits for it.
+pub struct Work {
+    started: Instant,
+    limit: Duration,
+    is_wanted: Weak<()>,
+}
+
+impl Work {
+    fn new(limit: Duration, is_wanted: Weak<()>) -> Self {
+        Self { started: Instant::now(), limit, is_wanted }
+    }
+
+    /// Fails where the time is up, or the client has gone.
+    pub fn check(&self) -> Result<(), ApiError> {
+        if self.is_wanted.strong_count() == 0 {
+            return Err(ApiError::internal("the client has gone"));
+        }
+        if self.started.elapsed() > self.limit {
+            let limit = self.limit.as_secs_f64();
+            return Err(ApiError::timeout(format_args!("the prompt took longer than {limit} s to read")));
+        }
+        Ok(())
+    }
 }
 
 /// An answer of status 200.

@@ -42,6 +42,11 @@ impl ApiError {
         Self { param: Some(param.into()), ..Self::invalid(message) }
     }
 
+    /// The prompt, or what is to follow it, does not fit into the context.
+    pub fn too_long(param: &str, message: impl Display) -> Self {
+        Self { code: Some("context_length_exceeded"), ..Self::param(param, message) }
+    }
+
     /// A parameter of OpenAI's that this server does not have.
     pub fn unsupported(param: &str, message: impl Display) -> Self {
         Self { code: Some("unsupported_parameter"), ..Self::param(param, message) }
@@ -112,13 +117,11 @@ impl ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        let too_long = |param: &str| {
-            let error = Self::param(param, &error);
-            Self { code: Some("context_length_exceeded"), ..error }
-        };
         match &error {
-            Error::PromptTooLong { .. } | Error::Cache(CacheError::ContextFull { .. }) => too_long("prompt"),
-            Error::TooManyTokens { .. } => too_long("max_tokens"),
+            Error::PromptTooLong { .. } | Error::Cache(CacheError::ContextFull { .. }) => {
+                Self::too_long("prompt", &error)
+            }
+            Error::TooManyTokens { .. } => Self::too_long("max_tokens", &error),
             Error::Cache(CacheError::TokenOutOfRange { .. })
             | Error::EmptyPrompt
             | Error::Tokenizer(_)

@@ -3,7 +3,7 @@
 use super::{
     App,
     answer::Answer,
-    body,
+    body::{self, Work},
     error::ApiError,
     guard::Tenant,
     json::Fields,
@@ -41,7 +41,12 @@ pub trait Endpoint {
     type Shape: Shape;
 
     /// Checks a body, for a model and a tenant.
-    fn parse(fields: &Fields, model: &Arc<Model>, tenant: u64) -> Result<Asked<Self::Shape>, ApiError>;
+    fn parse(
+        fields: &Fields,
+        model: &Arc<Model>,
+        tenant: u64,
+        work: &Work,
+    ) -> Result<Asked<Self::Shape>, ApiError>;
 
     /// An error about a prompt, as the request calls it.
     fn name_error(error: ApiError) -> ApiError {
@@ -60,15 +65,15 @@ pub async fn handle<E: Endpoint>(
     let body = body::read(&app, request).await?;
     let (asked, name) = {
         let (model, record) = (model.clone(), record.clone());
-        let parse = move |body: &[u8]| {
+        let parse = move |body: &[u8], work: &Work| {
             let fields = Fields::parse(body)?;
             refused::check(&fields)?;
             let name = fields.text("model")?;
-            let asked = E::parse(&fields, &model, tenant)?;
+            let asked = E::parse(&fields, &model, tenant, work)?;
             record.set_ignored(fields.unread().filter(|name| refused::is_ignored(name)));
             Ok((asked, name))
         };
-        body::parse(body, parse).await.map_err(E::name_error)?
+        body::parse(&app, body, parse).await.map_err(E::name_error)?
     };
     let Asked { texts, delivery, shape } = asked;
     let name = app.check_name(name.as_deref())?;

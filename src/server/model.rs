@@ -4,6 +4,9 @@ use super::{error::ApiError, template::Template};
 use crate::{Scheduler, Tokenizer};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// A token stands for so many bytes at least, where it is asked how much text a context can hold: a mark of a special token has fewer.
+const BYTES_A_TOKEN: usize = 32;
+
 /// A model that is ready to answer.
 pub struct Model {
     /// Runs it.
@@ -60,6 +63,26 @@ impl Model {
 
     pub(super) fn tokenizer(&self) -> Result<&Tokenizer, ApiError> {
         Ok(self.scheduler.engine().tokenizer()?)
+    }
+
+    /// Most bytes that a prompt may have: more are more tokens than the context holds, whatever they are.
+    pub(super) fn n_bytes_max(&self) -> usize {
+        let longest = self.tokenizer().ok().and_then(Tokenizer::longest);
+        longest.map_or(usize::MAX, |n_bytes| self.n_ctx().saturating_mul(n_bytes.max(BYTES_A_TOKEN)))
+    }
+
+    /// Fails where a prompt of `n_bytes` cannot fit into the context, before it is tokenized, which takes time and memory.
+    pub(super) fn check_len(&self, n_bytes: usize) -> Result<(), ApiError> {
+        if n_bytes <= self.n_bytes_max() { Ok(()) } else { Err(self.too_long(n_bytes)) }
+    }
+
+    pub(super) fn too_long(&self, n_bytes: usize) -> ApiError {
+        let (n_ctx, n_max) = (self.n_ctx(), self.n_bytes_max());
+        let message = format_args!(
+            "the model's maximum context length is {n_ctx} tokens, which are at most {n_max} bytes; \
+             the prompt has {n_bytes} bytes"
+        );
+        ApiError::too_long("prompt", message)
     }
 
     pub(super) fn size(&self) -> Size {

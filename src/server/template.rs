@@ -47,6 +47,12 @@ pub enum TemplateError {
     /// The template is no Jinja, or failed.
     #[error("the chat template: {0}")]
     Jinja(String),
+    /// The prompt is longer than it may be.
+    #[error("the chat template makes a prompt of {n_bytes} bytes")]
+    TooLong {
+        /// Its length.
+        n_bytes: usize,
+    },
     /// The last message cannot go on.
     #[error("the chat template does not write the last message as it is, so that it cannot be continued")]
     NotContinued,
@@ -120,12 +126,13 @@ impl Template {
         self.tokens.get("eos_token")?.as_str().filter(|text| !text.is_empty())
     }
 
-    /// The ids of the conversation `messages`, each of a `role` and a `content`.
+    /// The ids of the conversation `messages`, each of a `role` and a `content`, whose prompt has at most `n_max` bytes.
     pub fn encode(
         &self,
         messages: &[Value],
         ending: Ending,
         tokenizer: &Tokenizer,
+        n_max: usize,
     ) -> Result<Vec<u32>, TemplateError> {
         let marks = Marks::new(tokenizer);
         let messages: Vec<Value> = messages.iter().map(|message| marks.hide(message)).collect();
@@ -138,6 +145,9 @@ impl Template {
         if ending == Ending::InLastMessage {
             let end = end_of_last(&text, &last).ok_or(TemplateError::NotContinued)?;
             text.truncate(end);
+        }
+        if text.len() > n_max {
+            return Err(TemplateError::TooLong { n_bytes: text.len() });
         }
         Ok(tokenizer.encode_parts(&text, |part| marks.show(part))?)
     }

@@ -48,6 +48,21 @@ pub(super) fn check<'a>(json: &'a Value, duplicates: &'a [(u32, String)]) -> Res
     Ok(pieces)
 }
 
+/// Whether each byte of a text becomes part of a token: byte-level BPE with all bytes, in front of which nothing is changed or dropped.
+pub(super) fn keeps_bytes(json: &Value) -> bool {
+    let keeps = |part: &Value| match part["type"].as_str() {
+        Some("ByteLevel" | "Digits") => true,
+        Some("Split") => part["behavior"] != "Removed",
+        _ => false,
+    };
+    let pre_tokenizer = &json["pre_tokenizer"];
+    let parts = pre_tokenizer["pretokenizers"].as_array();
+    let strips = |token: &Value| token["lstrip"] == true || token["rstrip"] == true;
+    json["normalizer"].is_null()
+        && parts.map_or(keeps(pre_tokenizer), |parts| parts.iter().all(keeps))
+        && !json["added_tokens"].as_array().into_iter().flatten().any(strips)
+}
+
 type Vocab = serde_json::Map<String, Value>;
 
 /// Model type, vocabulary and merges.

@@ -25,6 +25,7 @@ use vocabulary::{Spacing, Vocabulary};
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     vocabulary: Vocabulary,
+    longest: Option<usize>,
 }
 
 impl Tokenizer {
@@ -88,12 +89,18 @@ impl Tokenizer {
         }
         let vocabulary = Vocabulary::new(&pieces, spacing)
             .map_err(|what| TokenizerError::malformed(file, "added_tokens", what))?;
-        Ok(Self { inner, vocabulary })
+        let longest = vocabulary.longest().filter(|_| json::keeps_bytes(json));
+        Ok(Self { inner, vocabulary, longest })
     }
 
     /// Number of token ids.
     pub fn n_vocab(&self) -> usize {
         self.vocabulary.n_vocab()
+    }
+
+    /// Most bytes of text that one token stands for; none where a token may stand for any number of them.
+    pub fn longest(&self) -> Option<usize> {
+        self.longest
     }
 
     /// The token ids of `text`. What looks like a special token is text like any other.

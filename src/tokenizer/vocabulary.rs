@@ -119,6 +119,13 @@ impl Vocabulary {
         self.tokens.get(id as usize).is_some_and(|t| t.role == Role::Special)
     }
 
+    /// Most bytes of one token, where every byte is a token of its own too.
+    pub fn longest(&self) -> Option<usize> {
+        let lengths = (0..self.n_vocab() as u32).filter_map(|id| Some(self.bytes(id).ok()?.len()));
+        let n_bytes = lengths.clone().filter(|&len| len == 1).count();
+        lengths.max().filter(|_| matches!(self.spacing, Spacing::ByteLevel) && n_bytes >= 256)
+    }
+
     /// The special tokens that are spelled out.
     pub fn special(&self) -> &SpecialTokens {
         &self.special

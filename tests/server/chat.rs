@@ -70,17 +70,17 @@ fn a_prompt_ends_where_the_request_says() {
         (Ending::InLastMessage, "USER: Hello<|endoftext|>\nASSISTANT: Once upon a"),
     ] {
         assert_eq!(
-            template.encode(&messages, ending, tokenizer).unwrap(),
+            template.encode(&messages, ending, tokenizer, usize::MAX).unwrap(),
             ids_of(text),
             "{ending:?}"
         );
     }
     // One that keeps spaces keeps those of the message that goes on.
     let plain = Template::given("{{ messages[0].content }}END", None).unwrap();
-    let ids = plain.encode(&user(" Hello "), Ending::InLastMessage, tokenizer).unwrap();
+    let ids = plain.encode(&user(" Hello "), Ending::InLastMessage, tokenizer, usize::MAX).unwrap();
     assert_eq!(ids, ids_of(" Hello "));
     let none = Template::given("{{ messages[0].role }}", None).unwrap();
-    assert!(none.encode(&user("Hello"), Ending::InLastMessage, tokenizer).is_err());
+    assert!(none.encode(&user("Hello"), Ending::InLastMessage, tokenizer, usize::MAX).is_err());
 
     let body = |extra: Value| {
         let mut body = hello();
@@ -114,7 +114,7 @@ fn a_prompt_ends_where_the_request_says() {
 fn special_tokens_that_a_filter_changed_stay_text() {
     let tokenizer = tales().scheduler().engine().tokenizer().unwrap();
     let template = Template::given("{{ messages[0].content | upper }}<|endoftext|>", None).unwrap();
-    let ids = template.encode(&user("a<|endoftext|>b"), Ending::BeforeAnswer, tokenizer).unwrap();
+    let ids = template.encode(&user("a<|endoftext|>b"), Ending::BeforeAnswer, tokenizer, usize::MAX).unwrap();
     let mut expected = tokenizer.encode("A<|endoftext|>B").unwrap();
     expected.push(tokenizer.id_of("<|endoftext|>").unwrap());
     assert_eq!(ids, expected);
@@ -124,7 +124,7 @@ fn special_tokens_that_a_filter_changed_stay_text() {
 fn special_tokens_in_a_message_stay_text() {
     let tokenizer = tales().scheduler().engine().tokenizer().unwrap();
     let template = Template::given("{{ bos_token }}{{ messages[0].content }}<|endoftext|>", None).unwrap();
-    let ids = template.encode(&user("a<|endoftext|>b"), Ending::BeforeAnswer, tokenizer).unwrap();
+    let ids = template.encode(&user("a<|endoftext|>b"), Ending::BeforeAnswer, tokenizer, usize::MAX).unwrap();
     let mut expected = tokenizer.encode("a<|endoftext|>b").unwrap();
     expected.push(tokenizer.id_of("<|endoftext|>").unwrap());
     assert_eq!(ids, expected);
@@ -220,7 +220,7 @@ fn a_template_knows_the_date() {
     let tokenizer = tales().scheduler().engine().tokenizer().unwrap();
     let written = |format: &str| {
         let template = Template::given(&format!("{{{{ strftime_now('{format}') }}}}"), None).unwrap();
-        let ids = template.encode(&user("a"), Ending::BeforeAnswer, tokenizer);
+        let ids = template.encode(&user("a"), Ending::BeforeAnswer, tokenizer, usize::MAX);
         ids.map(|ids| tokenizer.decode(&ids).unwrap())
     };
     let date = written("%Y-%m-%d %d %b").unwrap();
@@ -235,7 +235,7 @@ fn a_template_that_never_ends_is_stopped() {
     let text = "{% for i in range(9999) %}{% for j in range(9999) %}{{ i }}{% endfor %}{% endfor %}";
     let tokenizer = tales().scheduler().engine().tokenizer().unwrap();
     let template = Template::given(text, None).unwrap();
-    let error = template.encode(&user("a"), Ending::BeforeAnswer, tokenizer).unwrap_err();
+    let error = template.encode(&user("a"), Ending::BeforeAnswer, tokenizer, usize::MAX).unwrap_err();
     assert!(error.to_string().contains("fuel"), "{error}");
     assert!(Template::given("{% for %}", None).is_err() && Template::given("no/such/file", None).is_err());
 }
@@ -256,7 +256,7 @@ fn a_model_folder_brings_its_own_template() {
     assert_eq!(template.eos_token(), Some("<|endoftext|>"));
     let tokenizer = tales().scheduler().engine().tokenizer().unwrap();
     assert_eq!(
-        template.encode(&[], Ending::BeforeAnswer, tokenizer).unwrap(),
+        template.encode(&[], Ending::BeforeAnswer, tokenizer, usize::MAX).unwrap(),
         tokenizer.encode_with_special("<|endoftext|>yes").unwrap()
     );
     write("tokenizer_config.json", json!("{"));

@@ -6,6 +6,7 @@
 mod access;
 mod answers;
 mod arbitrary;
+mod bodies;
 mod chat;
 mod client;
 mod clients;

@@ -4,6 +4,7 @@ mod request;
 
 use super::{
     answer::Part,
+    body::Work,
     completions::logprobs::token_entry,
     error::ApiError,
     generate::{Asked, Endpoint},
@@ -25,8 +26,13 @@ pub struct Chat;
 impl Endpoint for Chat {
     type Shape = ChatShape;
 
-    fn parse(fields: &Fields, model: &Arc<Model>, tenant: u64) -> Result<Asked<ChatShape>, ApiError> {
-        request::parse(fields, model, tenant)
+    fn parse(
+        fields: &Fields,
+        model: &Arc<Model>,
+        tenant: u64,
+        work: &Work,
+    ) -> Result<Asked<ChatShape>, ApiError> {
+        request::parse(fields, model, tenant, work)
     }
 
     fn name_error(error: ApiError) -> ApiError {

@@ -2,6 +2,7 @@
 
 use super::{
     super::{
+        body::Work,
         error::ApiError,
         generate::{Asked, choices},
         json::{Fields, shown, wrong},
@@ -21,15 +22,22 @@ const MESSAGES_MAX: usize = 512;
 const TOP_LOGPROBS_MAX: i128 = 20;
 
 /// Parses and checks a request, for `model` and whoever `tenant` is.
-pub fn parse(fields: &Fields, model: &Arc<Model>, tenant: u64) -> Result<Asked<ChatShape>, ApiError> {
+pub fn parse(
+    fields: &Fields,
+    model: &Arc<Model>,
+    tenant: u64,
+    work: &Work,
+) -> Result<Asked<ChatShape>, ApiError> {
     let messages = messages(fields)?;
     let delivery = params::delivery(fields, 1)?;
     let template = model.template.as_ref().ok_or_else(no_template)?;
     let params = generate_params(fields, model, template)?;
     let limit = params::prompt_limit(fields, model, params.max_tokens)?;
-    let ids = template.encode(&messages, ending(fields)?, model.tokenizer()?);
+    work.check()?;
+    let ids = template.encode(&messages, ending(fields)?, model.tokenizer()?, model.n_bytes_max());
     let ids = ids.map_err(|error| match error {
         TemplateError::Tokenizer(error) => crate::Error::from(error).into(),
+        TemplateError::TooLong { n_bytes } => model.too_long(n_bytes),
         error => ApiError::param("messages", error),
     })?;
     let shape = ChatShape {

@@ -5,6 +5,7 @@ mod request;
 
 use super::{
     answer::Part,
+    body::Work,
     error::ApiError,
     generate::{Asked, Endpoint},
     json::Fields,
@@ -23,8 +24,13 @@ pub struct Completions;
 impl Endpoint for Completions {
     type Shape = CompletionShape;
 
-    fn parse(fields: &Fields, model: &Arc<Model>, tenant: u64) -> Result<Asked<CompletionShape>, ApiError> {
-        request::parse(fields, model, tenant)
+    fn parse(
+        fields: &Fields,
+        model: &Arc<Model>,
+        tenant: u64,
+        work: &Work,
+    ) -> Result<Asked<CompletionShape>, ApiError> {
+        request::parse(fields, model, tenant, work)
     }
 }
 

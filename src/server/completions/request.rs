@@ -2,6 +2,7 @@
 
 use super::{
     super::{
+        body::Work,
         error::ApiError,
         generate::{Asked, choices},
         json::{Fields, wrong},
@@ -21,13 +22,22 @@ const LOGPROBS_MAX: i128 = 5;
 
 /// Parses and checks a request, for `model` and whoever `tenant` is. The texts are the answers to the first prompt, then those to
 /// the second.
-pub fn parse(fields: &Fields, model: &Arc<Model>, tenant: u64) -> Result<Asked<CompletionShape>, ApiError> {
+pub fn parse(
+    fields: &Fields,
+    model: &Arc<Model>,
+    tenant: u64,
+    work: &Work,
+) -> Result<Asked<CompletionShape>, ApiError> {
     let prompts = Prompts::of(fields)?;
     let delivery = params::delivery(fields, prompts.len())?;
     let params = generate_params(fields, model)?;
     let limit = params::prompt_limit(fields, model, params.max_tokens)?;
     let mut texts = Vec::with_capacity(prompts.len() * delivery.n);
     for prompt in prompts.read(model)? {
+        work.check()?;
+        if let Prompt::Text(text) = &prompt {
+            model.check_len(text.len())?;
+        }
         let ids = params::cut(model.scheduler.engine().prompt_ids(prompt)?, limit);
         texts.extend(choices(&ids, &params, delivery.n, tenant));
     }
