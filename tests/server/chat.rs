@@ -111,6 +111,19 @@ fn a_prompt_ends_where_the_request_says() {
 }
 
 #[test]
+fn a_template_sees_who_speaks() {
+    let rig = serve_with(engine(), SchedulerOptions::default(), options(), Some("{{ messages[0].name }}:"));
+    let n_prompt = |name: &str| {
+        let messages =
+            json!([{"role": "user", "content": "a", "name": name, "tool_calls": [], "audio": null}]);
+        chat(&rig, json!({"messages": messages, "max_tokens": 1})).ok()["usage"]["prompt_tokens"].clone()
+    };
+    for name in ["Tom", "The old king"] {
+        assert_eq!(n_prompt(name), ids_of(&format!("{name}:")).len());
+    }
+}
+
+#[test]
 fn special_tokens_that_a_filter_changed_stay_text() {
     let tokenizer = tales().scheduler().engine().tokenizer().unwrap();
     let template = Template::given("{{ messages[0].content | upper }}<|endoftext|>", None).unwrap();
@@ -192,6 +205,7 @@ fn bad_conversations_and_what_is_not_supported_are_refused() {
         ("messages", "messages", json!([{"role": "user"}])),
         ("messages", "messages", json!([{"role": "cook", "content": "a"}])),
         ("messages", "messages", json!([{"role": "user", "content": [{"type": "image_url"}]}])),
+        ("messages", "messages", json!([{"role": "assistant", "content": "a", "tool_calls": [{"id": "1"}]}])),
         (
             "messages",
             "messages",

@@ -122,7 +122,19 @@ fn message(value: &Value) -> Result<Value, ApiError> {
             return Err(ApiError::param("messages", text));
         }
     };
-    Ok(json!({"role": role, "content": content}))
+    let is_nothing = |value: &Value| value.is_null() || *value == json!([]);
+    for name in ["tool_calls", "function_call", "audio"] {
+        if fields.get(name).is_some_and(|value| !is_nothing(value)) {
+            let text = format_args!("messages[].{name} is not supported: a message is text");
+            return Err(ApiError::unsupported("messages", text));
+        }
+    }
+    let mut message = json!({"role": role, "content": content});
+    // Some templates write who speaks.
+    if let Some(name) = fields.get("name").filter(|name| name.is_string()) {
+        message["name"] = name.clone();
+    }
+    Ok(message)
 }
 
 fn part(value: &Value) -> Result<&str, ApiError> {
