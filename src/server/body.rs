@@ -6,8 +6,9 @@ use axum::{
     extract::Request,
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Body as _, Bytes};
+use memmap2::MmapMut;
 use serde_json::Value;
 use std::{
     sync::{Arc, Weak},
@@ -30,15 +31,43 @@ pub async fn read(app: &App, request: Request) -> Result<Bytes, ApiError> {
         return Err(too_large());
     }
     let time_limit = app.limits.body_time;
-    match tokio::time::timeout(time_limit, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+    match tokio::time::timeout(time_limit, collect(body, limit)).await {
+        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(None)) => Err(too_large()),
         Ok(Err(_)) => Err(ApiError::refused(StatusCode::BAD_REQUEST, "the body could not be read").closing()),
         Err(_) => {
             let message = format_args!("the body took longer than {} s", time_limit.as_secs_f64());
             Err(ApiError::refused(StatusCode::REQUEST_TIMEOUT, message).closing())
         }
     }
+}
+
+/// Bytes in pages of their own: unlike an allocator's, the system has them back as soon as they are dropped.
+struct Pages {
+    map: MmapMut,
+    len: usize,
+}
+
+impl AsRef<[u8]> for Pages {
+    fn as_ref(&self) -> &[u8] {
+        &self.map[..self.len]
+    }
+}
+
+/// A body in one piece, so that it is in memory once; none where it has more than `limit` bytes.
+async fn collect(mut body: Body, limit: usize) -> Result<Option<Bytes>, axum::Error> {
+    let capacity = body.size_hint().upper().map_or(limit, |n| limit.min(n as usize));
+    let map = MmapMut::map_anon(capacity.max(1)).map_err(axum::Error::new)?;
+    let mut pages = Pages { map, len: 0 };
+    while let Some(frame) = body.frame().await {
+        let data = frame?.into_data().unwrap_or_default();
+        let Some(free) = pages.map[..capacity].get_mut(pages.len..pages.len + data.len()) else {
+            return Ok(None);
+        };
+        free.copy_from_slice(&data);
+        pages.len += data.len();
+    }
+    Ok(Some(Bytes::from_owner(pages)))
 }
 
 fn check_head(headers: &HeaderMap) -> Result<(), ApiError> {

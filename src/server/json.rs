@@ -17,7 +17,7 @@ const KEY_LEN_MAX: usize = 256;
 /// Most fields of a body.
 const FIELDS_MAX: usize = 256;
 /// Most values in one field, where an object counts as eight: a few dozen bytes of memory for each.
-const VALUES_MAX: usize = 1 << 18;
+const VALUES_MAX: usize = 140_000;
 
 /// A JSON object of a client.
 pub struct Fields<'a>(BTreeMap<String, Field<'a>>);

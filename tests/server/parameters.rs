@@ -349,8 +349,8 @@ fn h04_json_that_is_deep_double_or_goes_on_is_refused() {
     assert!(tales().post("/v1/completions", &deep).fails(400, None).contains("not a JSON object"));
     let prompt = format!("{{\"prompt\":{deep}{}}}", "]".repeat(100_000));
     assert!(tales().post("/v1/completions", prompt).fails(400, Some("prompt")).contains("recursion limit"));
-    let wide = format!("{{\"prompt\":[{}1]}}", "1,".repeat(1 << 18));
-    assert!(tales().post("/v1/completions", wide).fails(400, Some("prompt")).contains("262144 values"));
+    let wide = format!("{{\"prompt\":[{}1]}}", "1,".repeat(140_000));
+    assert!(tales().post("/v1/completions", wide).fails(400, Some("prompt")).contains("140000 values"));
     let long_key = format!("{{\"{}\": 1}}", "k".repeat(1 << 20));
     assert!(tales().post("/v1/completions", long_key).fails(400, None).contains("key of 1048576 bytes"));
     assert!(refused_raw(None, "\"n\":1,\"n\":2").contains("\"n\" occurs twice"));
