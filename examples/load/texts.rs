@@ -71,11 +71,11 @@ pub fn invalid() -> Vec<Value> {
         json!({"prompt": [1, "a"]}),
         json!({"prompt": "x", "logit_bias": {"abc": 1}}),
         json!({"prompt": "x", "logit_bias": {"99999999": -100}}),
-        json!({"prompt": "x", "stop": ["1", "2", "3", "4", "5"]}),
+        json!({"prompt": "x", "stop": vec!["1"; 17]}),
         json!({"prompt": "x", "stop": [""]}),
         json!({"prompt": "x", "temperature": -1}),
         json!({"prompt": "x", "temperature": 2.1}),
-        json!({"prompt": "x", "top_p": 0}),
+        json!({"prompt": "x", "top_p": -0.1}),
         json!({"prompt": "x", "frequency_penalty": 2.1}),
         json!({"prompt": vec!["x"; 10_000]}),
     ]

@@ -13,6 +13,13 @@ use crate::{
 };
 use std::collections::VecDeque;
 
+/// Forward calls after which a prompt waits long.
+const PATIENCE: usize = 8;
+/// How often the prompts' share of a batch doubles while one waits long.
+const N_DOUBLINGS: usize = 2;
+/// A prompt's age of one forward call counts as much as a chunk divided by this, in tokens that it is shorter by.
+const AGING: usize = 4;
+
 pub(super) struct Texts {
     options: SchedulerOptions,
     /// In the order of their arrival, those that were preempted first.
@@ -27,13 +34,6 @@ pub(super) struct Texts {
     /// Whose texts ended that were not counted yet.
     ended: Vec<u64>,
 }
-
-/// Forward calls after which a prompt waits long.
-const PATIENCE: usize = 8;
-/// How often the prompts' share of a batch doubles while one waits long.
-const N_DOUBLINGS: usize = 2;
-/// A prompt's age of one forward call counts as much as a chunk divided by this, in tokens that it is shorter by.
-const AGING: usize = 4;
 
 impl Texts {
     pub fn new(options: SchedulerOptions) -> Self {

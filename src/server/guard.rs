@@ -2,7 +2,7 @@
 //!
 //! A browser is not to be used against the server by a page of somebody else's: a server on the loopback device answers to its own
 //! names only (a page can point its own name there), and a request that says from which page it comes is refused unless that page
-//! was allowed. Programs send no such header. Tested in `tests/server/guard.rs`.
+//! was allowed. Programs send no such header. Tested in `tests/server/access.rs` and `tests/server/overload.rs`.
 
 use super::{App, connection::Spare, error::ApiError, record::Record, record::RecordedBody};
 use axum::{

@@ -92,7 +92,7 @@ fn probes_are_answered_beside_bodies_that_never_end_and_connections_that_say_not
     let (rig, _permit) = rig_with(32);
     let slow = |i: usize| {
         let mut connection = Connection::open(rig.address);
-        if i % 2 == 0 {
+        if i.is_multiple_of(2) {
             let authorization = format!("Bearer {}", KEYS[0]);
             let headers = [("Authorization", authorization.as_str()), ("Content-Length", "100000")];
             connection.send(request("POST", "/v1/completions", &headers, "{"));
@@ -118,7 +118,7 @@ fn connections_beyond_the_limit_are_short() {
 
 #[test]
 fn a_server_that_leaves_says_so_before_it_refuses_connections() {
-    let limits = Limits { notice_time: Duration::from_millis(1500), ..Limits::default() };
+    let limits = Limits { notice_time: Duration::from_secs(4), ..Limits::default() };
     let mut rig = serve(engine(), SchedulerOptions::default(), limited(limits));
     rig.get("/ready").ok();
     let started = Instant::now();
@@ -127,9 +127,9 @@ fn a_server_that_leaves_says_so_before_it_refuses_connections() {
     assert_eq!(rig.get("/ready").json()["error"]["code"], "shutting_down");
     rig.get("/health").ok();
     rig.complete(json!({"prompt": "a", "max_tokens": 1})).ok();
-    assert!(started.elapsed() < Duration::from_millis(1400), "this machine is too slow for the test");
+    assert!(started.elapsed() < Duration::from_millis(3900), "this machine is too slow for the test");
     assert!(rig.outcome().is_ok());
-    assert!(started.elapsed() >= Duration::from_millis(1500), "{:?}", started.elapsed());
+    assert!(started.elapsed() >= Duration::from_secs(4), "{:?}", started.elapsed());
     assert!(std::net::TcpStream::connect(rig.address).is_err());
 }
 
