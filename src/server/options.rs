@@ -51,7 +51,7 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             body_time: Duration::from_secs(30),
             body_len: 2 << 20,
-            parse_time: Duration::from_secs(2),
+            parse_time: Duration::from_secs(10),
             answer_time: Duration::from_secs(600),
             write_time: Duration::from_secs(30),
             notice_time: Duration::from_secs(5),

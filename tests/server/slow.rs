@@ -123,6 +123,17 @@ fn a_full_queue_is_told_at_once_with_a_time_to_come_back() {
 }
 
 #[test]
+fn a_prompt_that_takes_too_long_to_read_is_given_up() {
+    let limits = Limits { parse_time: Duration::ZERO, ..Limits::default() };
+    let rig = serve(engine(), SchedulerOptions::default(), limited(limits));
+    // One that is read at once, and one that is read on another thread.
+    for prompt in ["a".to_string(), "a ".repeat(4000)] {
+        let answer = rig.complete(json!({"prompt": prompt, "max_tokens": 1}));
+        assert!(answer.fails(504, None).contains("longer than 0 s to read"));
+    }
+}
+
+#[test]
 fn an_answer_that_takes_too_long_is_given_up() {
     let (engine, _calls, permit) = watched(4 * 512);
     let limits = Limits { answer_time: Duration::from_millis(200), ..Limits::default() };
