@@ -1,11 +1,16 @@
 //! Embeds the kernels: `kernels/*.cu`, as machine code and PTX where nvcc is found, else the committed `kernels/ptx/`.
 //!
-//! Writes `kernel_images.rs` (the images and the constants that CUDA and Rust share) to OUT_DIR. It links nothing, asks no GPU,
-//! and never fails for want of a toolkit: what goes wrong is a warning, and the committed PTX is used.
+//! Writes `kernel_images.rs` (the images, and the constants of `kernels/layout.h`) to OUT_DIR. It links nothing, asks no GPU, and
+//! never fails for want of a toolkit: what goes wrong with nvcc is a warning, and the committed PTX is used.
 
+#[path = "build/constants.rs"]
+mod constants;
+
+use constants::Constants;
 use std::{
-    collections::BTreeMap,
-    env, fmt, fs, io,
+    env,
+    error::Error,
+    fmt, fs, io,
     path::{Path, PathBuf},
     process::Command,
     sync::Mutex,
@@ -18,9 +23,8 @@ const ARCHS: [u32; 7] = [75, 80, 86, 89, 90, 100, 120];
 /// PTX is compiled for these: see `kernels/build.sh`.
 const PTX_ARCHS: [u32; 3] = [75, 80, 90];
 
-/// What the kernels include, in order.
-const HEADERS: [&str; 6] =
-    ["common.cuh", "mma.cuh", "prefill.cuh", "linear_prefill.cuh", "sample_numbers.cuh", "sample_search.cuh"];
+/// The constants that the kernels and Rust share.
+const LAYOUT: &str = "kernels/layout.h";
 
 fn main() {
     println!("cargo::rerun-if-changed=kernels");
@@ -28,13 +32,20 @@ fn main() {
         return;
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let result = sources().and_then(|names| {
-        let images = find_nvcc().and_then(|nvcc| compile(&nvcc, &names, &out)).map_or_else(committed, Ok)?;
-        fs::write(out.join("kernel_images.rs"), generated(&images, &constants(&names)?))
-    });
-    if let Err(error) = result {
+    if let Err(error) = embed(&out) {
         println!("cargo::error=the kernels cannot be embedded: {error}");
     }
+}
+
+fn embed(out: &Path) -> Result<(), Box<dyn Error>> {
+    let constants = constants::read(LAYOUT, &fs::read_to_string(LAYOUT)?)?;
+    let names = sources()?;
+    let archs = archs()?;
+    let images = match find_nvcc().and_then(|nvcc| compile(&nvcc, &names, &archs, out)) {
+        Some(images) => images,
+        None => committed()?,
+    };
+    Ok(fs::write(out.join("kernel_images.rs"), generated(&images, &constants))?)
 }
 
 /// One file of code for one architecture.
@@ -102,13 +113,21 @@ fn wheel_folders() -> Vec<PathBuf> {
     pythons.into_iter().flat_map(|p| list(p.join("site-packages/nvidia"))).map(|f| f.join("bin")).collect()
 }
 
-/// All images, made by `nvcc`; `None`, with a warning, if it fails.
-fn compile(nvcc: &Path, names: &[String], out: &Path) -> Option<Vec<Image>> {
+/// The architectures to make machine code for.
+fn archs() -> Result<Vec<u32>, String> {
     println!("cargo::rerun-if-env-changed=HALFWARP_CUDA_ARCHS");
-    let archs = match env::var("HALFWARP_CUDA_ARCHS") {
-        Ok(list) => list.split([';', ',']).filter_map(|a| a.trim().parse().ok()).collect(),
-        Err(_) => ARCHS.to_vec(),
-    };
+    let Ok(list) = env::var("HALFWARP_CUDA_ARCHS") else { return Ok(ARCHS.to_vec()) };
+    let archs = list.split([';', ',']).map(str::trim).filter(|arch| !arch.is_empty());
+    archs
+        .map(|arch| {
+            arch.parse()
+                .map_err(|_| format!("HALFWARP_CUDA_ARCHS has `{arch}`, expected numbers as in 80;90"))
+        })
+        .collect()
+}
+
+/// All images, made by `nvcc`; `None`, with a warning, if it fails.
+fn compile(nvcc: &Path, names: &[String], archs: &[u32], out: &Path) -> Option<Vec<Image>> {
     let jobs: Vec<Image> = names
         .iter()
         .flat_map(|name| {
@@ -171,43 +190,8 @@ fn lower_version(path: &Path) -> io::Result<()> {
     fs::write(path, lines.flat_map(|line| [line, "\n"]).collect::<String>())
 }
 
-/// The lines `constexpr uint32_t NAME = VALUE;` of the kernels: numbers, and products and quotients of numbers and names.
-fn constants(names: &[String]) -> io::Result<BTreeMap<String, u32>> {
-    let mut constants = BTreeMap::new();
-    let headers = HEADERS.iter().map(|&header| header.to_owned());
-    for file in headers.chain(names.iter().map(|n| format!("{n}.cu"))) {
-        for line in fs::read_to_string(Path::new("kernels").join(file))?.lines() {
-            let Some(rest) = line.strip_prefix("constexpr uint32_t ") else { continue };
-            let Some((name, rest)) = rest.split_once(" = ") else { continue };
-            if let Some(value) = rest.split_once(';').and_then(|(value, _)| evaluate(value, &constants)) {
-                constants.insert(name.to_owned(), value);
-            }
-        }
-    }
-    Ok(constants)
-}
-
-fn evaluate(value: &str, constants: &BTreeMap<String, u32>) -> Option<u32> {
-    let mut words = value.split_whitespace();
-    let number = |word: &str| match word.strip_prefix("0x") {
-        Some(hex) => u32::from_str_radix(hex.trim_end_matches('u'), 16).ok(),
-        None => word.parse().ok().or_else(|| constants.get(word).copied()),
-    };
-    let mut result = number(words.next()?)?;
-    while let Some(operator) = words.next() {
-        let operand = number(words.next()?)?;
-        result = match operator {
-            "*" => result.checked_mul(operand)?,
-            "/" => result.checked_div(operand)?,
-            "+" => result.checked_add(operand)?,
-            _ => return None,
-        };
-    }
-    Some(result)
-}
-
 /// The Rust source.
-fn generated(images: &[Image], constants: &BTreeMap<String, u32>) -> String {
+fn generated(images: &[Image], constants: &Constants) -> String {
     let mut text = String::from(
         "/// Every image, by file, the architectures ascending.\npub static IMAGES: &[Image] = &[\n",
     );
@@ -216,7 +200,7 @@ fn generated(images: &[Image], constants: &BTreeMap<String, u32>) -> String {
         text +=
             &format!("    Image {{ file: {name:?}, arch: {arch}, is_ptx: {is_ptx}, bytes: {include} }},\n");
     }
-    text += "];\n\n/// What the kernels' sources define.\n#[allow(dead_code, missing_docs)]\npub mod constants {\n";
+    text += "];\n\n/// What `kernels/layout.h` defines.\n#[allow(dead_code, missing_docs)]\npub mod constants {\n";
     for (name, value) in constants {
         text += &format!("    pub const {name}: u32 = {value};\n");
     }

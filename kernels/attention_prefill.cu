@@ -6,7 +6,7 @@
 //   y            [2][MAX_PREFILL][padded C] f16
 //   q            [T, C] f32
 //   keys, values this layer's pages, [pages, H, PAGE_LEN, padded D] f32; rows after a sequence's last token are not read
-//   plan         see prefill.cuh: a block finds its tile there
+//   plan         see layout.h: a block finds its tile there
 //   padded       columns of a row of y
 //   scale        times log2 e
 //
@@ -20,14 +20,7 @@
 //         name, which is at least D
 // Bytes   a tile: reads 8*padded D a position and head, and 4*C a token, writes 4*C a token
 // Exact   no (tolerance: tests/cuda/prefill)
-#include "prefill.cuh"
-
-constexpr uint32_t TILE_WARPS = 4;
-constexpr uint32_t TILE_QUERIES = 16 * TILE_WARPS;
-constexpr uint32_t TILE_THREADS = 32 * TILE_WARPS;
-// Shared memory: rows, and bytes for each 16 columns, in two halves.
-constexpr uint32_t ATTENTION_ROWS = 2 * PAGE_LEN + TILE_QUERIES;
-constexpr uint32_t ATTENTION_STEP_BYTES = 64 * ATTENTION_ROWS;
+#include "mma.cuh"
 
 // ROWS rows of 16 * STEPS halves. The 16-byte pieces of a row are permuted, so that the same piece of eight neighbouring rows,
 // which ldmatrix reads together, lies in different banks, whether a row is half the banks, all of them, or more.
@@ -298,7 +291,7 @@ __device__ __forceinline__ void attention(const Heads& h) {
 }
 
 #define KERNEL_FOR(DIM, ...)                                                                                                \
-    extern "C" __global__ void __launch_bounds__(TILE_THREADS, ##__VA_ARGS__)                                              \
+    extern "C" __global__ void __launch_bounds__(TILE_THREADS, ##__VA_ARGS__)                                               \
     attention_prefill_f32_##DIM(__half* y, const float* q, const float* keys, const float* values, const uint32_t* plan,    \
                                 uint32_t head_dim, uint32_t padded, float scale) {                                          \
         attention<DIM / 16>({y, q, keys, values, plan, head_dim, padded, scale});                                           \

@@ -15,7 +15,7 @@ version=$("$NVCC" --version | sed -n 's/.*release \([0-9.]*\), V\(.*\)/\2/p')
 
 # Where a kernel has code of its own: 80 for asynchronous copies and wider matrix instructions, 90 for dependent launches.
 archs() {
-    if grep -q 'ARCH__ >= 800\|cp_async\|mma' "$1.cu"; then echo 75 80 90; else echo 75 90; fi
+    if grep -q 'ARCH__ >= 800\|cp_async\|mma_' "$1.cu"; then echo 75 80 90; else echo 75 90; fi
 }
 
 # The file and the headers of this folder that it includes, also by way of others; sorted.
@@ -35,7 +35,8 @@ fi
 for name in "${@%.cu}"; do
     for arch in $(archs "$name"); do
         ptx=ptx/$name.sm_$arch.ptx
-        "$NVCC" -ptx -arch="compute_$arch" -lineinfo -std=c++17 -O3 "$name.cu" -o "$ptx"
+        # Names in the debug information come from the source's path: its name alone, so that any clone gives the same bytes.
+        "$NVCC" -ptx -arch="compute_$arch" -lineinfo -std=c++17 -O3 -Xcicc "--orig_src_path_name=$name.cu" "$name.cu" -o "$ptx"
         # The pragma is a hint of PTX 8.3.
         sed -i -e 's/^\.version .*/.version 8.0/' -e '/\.pragma "used_bytes_mask/d' -e "s|\"$PWD/|\"|" -e 's|"[^"]*/include/|"cuda/|' -e '/^\/\/ Cuda compilation/d' "$ptx"
         echo "// cksum of $(sources "$name"): $(cat $(sources "$name") | cksum | cut -d' ' -f1)" >> "$ptx"

@@ -8,9 +8,7 @@
 // Launch  grid ceil(T / LAYERNORM_ROWS), block 32 * LAYERNORM_ROWS, no shared memory
 // Bytes   a token: reads 4*C, writes 4*C; the later walks over a row hit L1
 // Exact   no: tree sum, and y to 22 bits (tolerance: tests/cuda/prefill)
-#include "prefill.cuh"
-
-constexpr uint32_t LAYERNORM_ROWS = 4;
+#include "mma.cuh"
 
 extern "C" __global__ void __launch_bounds__(WARP * LAYERNORM_ROWS)
 layernorm_prefill_f32(uint2* y, const float4* x, const float4* gain, const float4* shift, uint32_t n_tokens, uint32_t n_embd,

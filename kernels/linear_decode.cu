@@ -2,9 +2,6 @@
 // merging of attention's chunks, bias, GELU, the residual and the KV cache.
 #include "linear_decode.cuh"
 
-// Warps of a block at most: SLICE_TILES * TILE_K * LINEAR_MAX_WARPS = 8192 is the largest K.
-constexpr uint32_t LINEAR_MAX_WARPS = 8;
-
 extern __shared__ float4 shared_planes[];
 
 // The sums of slices, behind the planes; before there are any, the columns' norms.
@@ -112,17 +109,17 @@ __device__ __forceinline__ const float* fill_merged(const float* chunk_out, cons
     return planes;
 }
 
-// linear_decode_qkv_f16: q, and the cache's new keys and values, from ln_1 and c_attn
+// linear_decode_qkv_f16: q, and the cache's new keys and values, from qkv(attn_norm(residual))
 //
 //   q             [MAX_COLUMNS, C] f32
 //   keys, values  this layer's pages, f32
 //   residual      [MAX_COLUMNS, C] f32
-//   gain, shift   ln_1, [C] f32; eps from config.json
-//   packed, bias  c_attn: [3C, C] f16, packed, and [3C] f32
+//   gain, shift   attn_norm, [C] f32; eps from config.json
+//   packed, bias  qkv: [3C, C] f16, packed, and [3C] f32
 //
 // Launch  block 32 * n_slices * groups; shared: COLUMNS * planes_len floats, plus 4 * 4 * COLUMNS * n_slices * groups
 // Bytes   reads 2*3C*C and 4*C a column a block, writes 4*3C a column
-// Exact   no: the order of sums above (tolerance: tests/cuda_kernels)
+// Exact   no: the order of sums of linear_decode.cuh (tolerance: tests/cuda/twins.rs)
 template <uint32_t COLUMNS>
 __device__ __forceinline__ void qkv(float* q, float* keys, float* values, const float* residual, const float* gain,
                                     const float* shift, float eps, Matrix w, const float* bias, const uint32_t* step,
@@ -145,20 +142,20 @@ __device__ __forceinline__ void qkv(float* q, float* keys, float* values, const 
     linear<COLUMNS, Then::STORE>(w, bias, 0, parts_after(COLUMNS, w.n_octets()), fill, where);
 }
 
-// linear_decode_merge_f16: residual += c_proj(heads), from the chunks of attention
+// linear_decode_attn_out_f16: residual += attn_out(heads), from the chunks of attention
 //
 //   residual      [MAX_COLUMNS, C] f32
 //   chunk_out     [MAX_COLUMNS, H, max_chunks, D] f32
 //   chunk_stats   [MAX_COLUMNS, H, max_chunks] (maximum, sum) f32
-//   packed, bias  c_proj: [C, C] f16, packed, and [C] f32
+//   packed, bias  attn_out: [C, C] f16, packed, and [C] f32
 //
 // Launch  as linear_decode_qkv_f16
 // Bytes   reads 2*C*C and 4*(D + 2)*H*chunks a column a block; reads and writes 4*C a column
 // Exact   no
 template <uint32_t COLUMNS>
-__device__ __forceinline__ void merge(float* residual, const float* chunk_out, const float2* chunk_stats, Matrix w,
-                                      const float* bias, const uint32_t* step, uint32_t n_head, uint32_t head_dim,
-                                      uint32_t max_chunks) {
+__device__ __forceinline__ void attn_out(float* residual, const float* chunk_out, const float2* chunk_stats, Matrix w,
+                                         const float* bias, const uint32_t* step, uint32_t n_head, uint32_t head_dim,
+                                         uint32_t max_chunks) {
     const uint32_t n_embd = n_head * head_dim;
     const auto fill = [&] {
         return fill_merged<COLUMNS>(chunk_out, chunk_stats, step, n_head, head_dim, max_chunks, w.n_octets());
@@ -169,19 +166,19 @@ __device__ __forceinline__ void merge(float* residual, const float* chunk_out, c
     linear<COLUMNS, Then::ADD>(w, bias, 0, parts_after(COLUMNS, w.n_octets()), fill, where);
 }
 
-// linear_decode_fc_f16: inner = activation(c_fc(ln_2(residual)))
+// linear_decode_up_f16: inner = activation(up(mlp_norm(residual)))
 //
 //   inner         [MAX_COLUMNS] planes of F floats, padded to whole tiles; the padding stays zero
 //   residual      [MAX_COLUMNS, C] f32
-//   gain, shift   ln_2, [C] f32
-//   packed, bias  c_fc: [F, C] f16, packed, and [F] f32
+//   gain, shift   mlp_norm, [C] f32
+//   packed, bias  up: [F, C] f16, packed, and [F] f32
 //   inner_octets  octets of a column of inner
 //
 // Launch  as linear_decode_qkv_f16
 // Bytes   reads 2*F*C and 4*C a column a block, writes 4*F a column
 // Exact   no
 template <uint32_t COLUMNS>
-__device__ __forceinline__ void fc(float* inner, const float* residual, const float* gain, const float* shift, float eps,
+__device__ __forceinline__ void up(float* inner, const float* residual, const float* gain, const float* shift, float eps,
                                    Matrix w, const float* bias, const uint32_t* step, uint32_t n_embd,
                                    uint32_t inner_octets, uint32_t activation) {
     prefetch_norm(gain, shift, n_embd);
@@ -195,18 +192,18 @@ __device__ __forceinline__ void fc(float* inner, const float* residual, const fl
     linear<COLUMNS, Then::ACTIVATE>(w, bias, activation, parts_after(COLUMNS, w.n_octets()), fill, where);
 }
 
-// linear_decode_add_f16: residual += c_proj(inner), which is read where it stands
+// linear_decode_down_f16: residual += down(inner), which is read where it stands
 //
 //   residual      [MAX_COLUMNS, C] f32
-//   inner         as linear_decode_fc_f16 leaves it
-//   packed, bias  c_proj: [C, F] f16, packed, and [C] f32
+//   inner         as linear_decode_up_f16 leaves it
+//   packed, bias  down: [C, F] f16, packed, and [C] f32
 //
 // Launch  block 32 * n_slices * groups; shared: 4 * 4 * COLUMNS * n_slices * groups bytes
 // Bytes   reads 2*C*F and 4*F a column a block; reads and writes 4*C a column
 // Exact   no
 template <uint32_t COLUMNS>
-__device__ __forceinline__ void add(float* residual, const float* inner, Matrix w, const float* bias, const uint32_t* step,
-                                    uint32_t n_embd) {
+__device__ __forceinline__ void down(float* residual, const float* inner, Matrix w, const float* bias, const uint32_t* step,
+                                     uint32_t n_embd) {
     const auto fill = [&] { return inner; };
     const auto where = [&](uint32_t t, uint32_t r) {
         return step_position(step, t) == NO_COLUMN ? nullptr : residual + uint64_t(t) * n_embd + r;
@@ -214,12 +211,12 @@ __device__ __forceinline__ void add(float* residual, const float* inner, Matrix 
     linear<COLUMNS, Then::ADD>(w, bias, 0, parts_after(0, 0), fill, where);
 }
 
-// linear_decode_logits_f16: logits[row[t]] = ln_f(residual[t]) times the embeddings
+// linear_decode_logits_f16: logits[row[t]] = head(out_norm(residual[t]))
 //
 //   logits       [rows, V] f32
 //   residual     [MAX_COLUMNS, C] f32
-//   gain, shift  ln_f, [C] f32
-//   packed       wte or lm_head: [V, C] f16, packed
+//   gain, shift  out_norm, [C] f32
+//   packed       head, or the token embeddings: [V, C] f16, packed
 //
 // Launch  as linear_decode_qkv_f16
 // Bytes   reads 2*V*C and 4*C a column a block, writes 4*V a column
@@ -239,7 +236,7 @@ __device__ __forceinline__ void logits(float* y, const float* residual, const fl
 }
 
 #define KERNELS_FOR(COLUMNS)                                                                                                \
-    extern "C" __global__ void __launch_bounds__(WARP * LINEAR_MAX_WARPS, 1)                                               \
+    extern "C" __global__ void __launch_bounds__(WARP * LINEAR_MAX_WARPS, 1)                                                \
     linear_decode_qkv_f16_##COLUMNS(float* q, float* keys, float* values, const float* residual, const float* gain,         \
                                     const float* shift, float eps, const uint4* packed, uint32_t n_rows, uint32_t n_tiles,  \
                                     uint32_t n_slices, const float* bias, const uint32_t* step, uint32_t n_pages,           \
@@ -247,29 +244,29 @@ __device__ __forceinline__ void logits(float* y, const float* residual, const fl
         qkv<COLUMNS>(q, keys, values, residual, gain, shift, eps, {packed, n_rows, n_tiles, n_slices}, bias, step, n_pages, \
                      n_head, head_dim);                                                                                     \
     }                                                                                                                       \
-    extern "C" __global__ void __launch_bounds__(WARP * LINEAR_MAX_WARPS, 1)                                               \
-    linear_decode_merge_f16_##COLUMNS(float* residual, const float* chunk_out, const float2* chunk_stats,                   \
-                                      const uint4* packed, uint32_t n_rows, uint32_t n_tiles, uint32_t n_slices,            \
-                                      const float* bias, const uint32_t* step, uint32_t n_head, uint32_t head_dim,          \
-                                      uint32_t max_chunks) {                                                                \
-        merge<COLUMNS>(residual, chunk_out, chunk_stats, {packed, n_rows, n_tiles, n_slices}, bias, step, n_head, head_dim, \
-                       max_chunks);                                                                                         \
+    extern "C" __global__ void __launch_bounds__(WARP * LINEAR_MAX_WARPS, 1)                                                \
+    linear_decode_attn_out_f16_##COLUMNS(float* residual, const float* chunk_out, const float2* chunk_stats,                \
+                                         const uint4* packed, uint32_t n_rows, uint32_t n_tiles, uint32_t n_slices,         \
+                                         const float* bias, const uint32_t* step, uint32_t n_head, uint32_t head_dim,       \
+                                         uint32_t max_chunks) {                                                             \
+        attn_out<COLUMNS>(residual, chunk_out, chunk_stats, {packed, n_rows, n_tiles, n_slices}, bias, step, n_head,        \
+                          head_dim, max_chunks);                                                                            \
     }                                                                                                                       \
-    extern "C" __global__ void __launch_bounds__(WARP * LINEAR_MAX_WARPS, 1)                                               \
-    linear_decode_fc_f16_##COLUMNS(float* inner, const float* residual, const float* gain, const float* shift, float eps,   \
+    extern "C" __global__ void __launch_bounds__(WARP * LINEAR_MAX_WARPS, 1)                                                \
+    linear_decode_up_f16_##COLUMNS(float* inner, const float* residual, const float* gain, const float* shift, float eps,   \
                                    const uint4* packed, uint32_t n_rows, uint32_t n_tiles, uint32_t n_slices,               \
                                    const float* bias, const uint32_t* step, uint32_t n_embd, uint32_t inner_octets,         \
                                    uint32_t activation) {                                                                   \
-        fc<COLUMNS>(inner, residual, gain, shift, eps, {packed, n_rows, n_tiles, n_slices}, bias, step, n_embd,             \
+        up<COLUMNS>(inner, residual, gain, shift, eps, {packed, n_rows, n_tiles, n_slices}, bias, step, n_embd,             \
                     inner_octets, activation);                                                                              \
     }                                                                                                                       \
-    extern "C" __global__ void __launch_bounds__(WARP * LINEAR_MAX_WARPS, 1)                                               \
-    linear_decode_add_f16_##COLUMNS(float* residual, const float* inner, const uint4* packed, uint32_t n_rows,              \
-                                    uint32_t n_tiles, uint32_t n_slices, const float* bias, const uint32_t* step,           \
-                                    uint32_t n_embd) {                                                                      \
-        add<COLUMNS>(residual, inner, {packed, n_rows, n_tiles, n_slices}, bias, step, n_embd);                             \
+    extern "C" __global__ void __launch_bounds__(WARP * LINEAR_MAX_WARPS, 1)                                                \
+    linear_decode_down_f16_##COLUMNS(float* residual, const float* inner, const uint4* packed, uint32_t n_rows,             \
+                                     uint32_t n_tiles, uint32_t n_slices, const float* bias, const uint32_t* step,          \
+                                     uint32_t n_embd) {                                                                     \
+        down<COLUMNS>(residual, inner, {packed, n_rows, n_tiles, n_slices}, bias, step, n_embd);                            \
     }                                                                                                                       \
-    extern "C" __global__ void __launch_bounds__(WARP * LINEAR_MAX_WARPS, 1)                                               \
+    extern "C" __global__ void __launch_bounds__(WARP * LINEAR_MAX_WARPS, 1)                                                \
     linear_decode_logits_f16_##COLUMNS(float* y, const float* residual, const float* gain, const float* shift, float eps,   \
                                        const uint4* packed, uint32_t n_rows, uint32_t n_tiles, uint32_t n_slices,           \
                                        const uint32_t* step, uint32_t n_embd) {                                             \

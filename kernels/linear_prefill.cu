@@ -1,4 +1,4 @@
-// linear_prefill_{qkv,fc,add}_f16_{64,128}: products for many tokens; linear_prefill.cuh says of what, in which order
+// linear_prefill_{qkv,up,add}_f16_{64,128}: products for many tokens; linear_prefill.cuh says of what, in which order
 //
 // Work    a block takes as many outputs as the name says of BLOCK_TOKENS tokens; each of its warps 32 x 32 of them, two warps side
 //         by side. It walks along K in steps of TILE_K, which is one tile of packed weights: a warp copies it with 16 bytes a
@@ -8,10 +8,6 @@
 //         STAGE_TOKENS)
 #include "linear_prefill.cuh"
 
-constexpr uint32_t BLOCK_TOKENS = 64;
-constexpr uint32_t STAGES_SM75 = 2;
-constexpr uint32_t STAGES_SM80 = 3;
-constexpr uint32_t STAGE_TOKENS = 4 * TILE_K * BLOCK_TOKENS;
 static_assert(STAGES_SM80 > STAGES_SM75, "copies that are under way need a stage of their own");
 
 // One step along K. The 16-byte pieces of a row of 128 are permuted, so that the eight that ldmatrix reads together lie in

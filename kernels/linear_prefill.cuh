@@ -11,9 +11,7 @@
 // This file says what goes in and where results go.
 #pragma once
 
-#include "prefill.cuh"
-
-constexpr uint32_t SUM_TILES = 4;
+#include "mma.cuh"
 
 struct Product {
     const uint4* packed;  // W [n_rows, K]
@@ -26,13 +24,13 @@ struct Product {
 
 // ---- Where results go: each takes outputs r and r + 1 of token t, where r is even and exists -------------------------
 
-// linear_prefill_qkv_f16: q, and the cache's new keys and values, from the normalised residual and c_attn
+// linear_prefill_qkv_f16: q, and the cache's new keys and values, from qkv(x), where x is attn_norm(residual)
 //
 //   q             [T, C] f32
 //   keys, values  this layer's pages, f32
 //   x             [2][MAX_PREFILL][padded C] f16
-//   packed, bias  c_attn: [3C, C] f16, packed, and [3C] f32; C is even
-//   plan          see prefill.cuh
+//   packed, bias  qkv: [3C, C] f16, packed, and [3C] f32; C is even
+//   plan          see layout.h
 //
 // Bytes   reads 2*3C*C a block's tokens and 4*C a token a block's outputs, mostly from L2; writes 4*3C a token
 // Exact   no: the order of sums above (tolerance: tests/cuda/prefill)
@@ -65,11 +63,11 @@ struct ToCache {
     }
 };
 
-// linear_prefill_fc_f16: y = activation(c_fc(x))
+// linear_prefill_up_f16: y = activation(up(x))
 //
 //   y             [2][MAX_PREFILL][padded F] f16
 //   x             [2][MAX_PREFILL][padded C] f16
-//   packed, bias  c_fc: [F, C] f16, packed, and [F] f32
+//   packed, bias  up: [F, C] f16, packed, and [F] f32
 //   padded        columns of a row of y
 //
 // Bytes   reads 2*F*C a block's tokens and 4*C a token a block's outputs, mostly from L2; writes 4*F a token
@@ -88,11 +86,11 @@ struct ToInner {
     }
 };
 
-// linear_prefill_add_f16: residual += c_proj(x), attention's or the MLP's
+// linear_prefill_add_f16: residual += attn_out(x) or down(x)
 //
 //   residual      [T, C] f32
 //   x             [2][MAX_PREFILL][padded K] f16
-//   packed, bias  c_proj: [C, K] f16, packed, and [C] f32; C is even
+//   packed, bias  attn_out or down: [C, K] f16, packed, and [C] f32; C is even
 //
 // Bytes   reads 2*C*K a block's tokens and 4*K a token a block's outputs, mostly from L2; reads and writes 4*C a token
 // Exact   no
@@ -115,7 +113,7 @@ struct ToResidual {
         const float* bias, const uint32_t* plan, uint32_t n_tokens, uint32_t n_head, uint32_t head_dim) {                   \
         LINEAR(Product{packed, x, n_rows, n_tiles, n_tokens}, ToCache{q, keys, values, bias, plan, n_head, head_dim});      \
     }                                                                                                                       \
-    extern "C" __global__ void BOUNDS linear_prefill_fc_f16##SUFFIX(                                                        \
+    extern "C" __global__ void BOUNDS linear_prefill_up_f16##SUFFIX(                                                        \
         uint32_t* y, const uint4* x, const uint4* packed, uint32_t n_rows, uint32_t n_tiles, const float* bias,             \
         uint32_t n_tokens, uint32_t padded, uint32_t activation) {                                                          \
         LINEAR(Product{packed, x, n_rows, n_tiles, n_tokens}, ToInner{y, bias, n_rows, padded, activation});                \

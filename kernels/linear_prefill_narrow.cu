@@ -1,4 +1,4 @@
-// linear_prefill_{qkv,fc,add}_f16_{8,16,32}: products for few tokens; linear_prefill.cuh says of what, in which order
+// linear_prefill_{qkv,up,add}_f16_{8,16,32}: products for few tokens; linear_prefill.cuh says of what, in which order
 //
 // As in decode, what counts is how soon all weights are on their way: a warp has those of a whole slice in its registers, and asks
 // for its first slice's before it waits for its input.
@@ -10,9 +10,6 @@
 //         shared: NARROW_TILE_BYTES a warp, then 4 * NARROW_ROWS * (tokens + 2) a slice
 #include "linear_prefill.cuh"
 
-constexpr uint32_t NARROW_ROWS = 16;
-constexpr uint32_t NARROW_WARPS = 12;
-constexpr uint32_t NARROW_TILE_BYTES = 2 * TILE_K * NARROW_ROWS;
 constexpr uint32_t NARROW_GROUPS = NARROW_ROWS / TILE_ROWS;
 
 // NARROW_ROWS rows of one tile; the same piece of eight neighbouring rows, which ldmatrix reads together, lies in different banks.

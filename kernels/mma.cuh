@@ -67,7 +67,9 @@ __device__ __forceinline__ void mma_f16(float (&c)[4], const uint32_t (&a)[4], u
 // ---- Two halves for a float -----------------------------------------------------------------------------------------
 //
 // x is kept as high = fp16(x) and low = fp16(x - high), whose sum is x to 22 bits, or to 2^-25 where that is more. |x| must be
-// below 65520: beyond, the sum is NaN. A matrix [T, K] of such is two planes of halves, high ones first.
+// below 65520: beyond, the sum is NaN. Activations of prompts that go into products are two planes of such halves, high ones first:
+// [2][MAX_PREFILL][K padded to whole TILE_K]. The padding is zero from the start, and no kernel writes it.
+__device__ __forceinline__ uint64_t low_plane(uint32_t n_columns) { return uint64_t(MAX_PREFILL) * n_columns; }
 
 // Of two floats, each pair in one register, the first in its lower half.
 __device__ __forceinline__ void split(uint32_t& high, uint32_t& low, float a, float b) {

@@ -1,7 +1,5 @@
-// pack: a checkpoint's matrices in the order in which decode and prefill read them (common.cuh), once, while a model loads
+// pack: a checkpoint's matrices in the order in which decode and prefill read them (layout.h), once, while a model loads
 #include "common.cuh"
-
-constexpr uint32_t PACK_THREADS = 128;
 
 __device__ __forceinline__ __half to_half(__half v) { return v; }
 __device__ __forceinline__ __half to_half(float v) { return __float2half_rn(v); }

@@ -21,18 +21,7 @@
 #include "sample_numbers.cuh"
 #include "sample_search.cuh"
 
-// What a column does: nothing; the likeliest token; a draw whose filters start by top-k, by top-p, or which has none of both.
-constexpr uint32_t DRAW_NONE = 0;
-constexpr uint32_t DRAW_GREEDY = 1;
-constexpr uint32_t DRAW_TOP_K = 2;
-constexpr uint32_t DRAW_TOP_P = 3;
-constexpr uint32_t DRAW_ALL = 4;
-
-// Results that are no token.
-constexpr uint32_t DRAWN_NON_FINITE = 0xffffffffu;
-constexpr uint32_t DRAWN_ALL_BANNED = 0xfffffffeu;
-
-// How to draw: `Record` of src/backend/cuda/sample.rs, one for each column.
+// How to draw: `Record` of src/backend/cuda/kernels/sample.rs, one for each column.
 struct Draw {
     double temperature, top_p, min_p, repetition, presence, frequency;
     double floor;  // a score this far below the largest has no mass

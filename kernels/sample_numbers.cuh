@@ -4,10 +4,6 @@
 
 #include "common.cuh"
 
-// A table has two words a token: the bias, f32, and these marks. Below them is how often the token was generated.
-constexpr uint32_t MARK_SEEN = 0x80000000u;
-constexpr uint32_t MARK_SUPPRESSED = 0x40000000u;
-
 // ---- Numbers: src/sampler/numbers.rs --------------------------------------------------------------------------------
 
 __device__ __forceinline__ uint64_t bits_of(double x) { return uint64_t(__double_as_longlong(x)); }

@@ -4,11 +4,8 @@
 
 #include "common.cuh"
 
-constexpr uint32_t SAMPLE_THREADS = 512;
-constexpr uint32_t SAMPLE_BINS = 1024;
 constexpr uint32_t SAMPLE_BIN_BITS = 10;
-// Ids have at most this many bits: N_VOCAB_MAX of src/sampler/params.rs.
-constexpr uint32_t SAMPLE_ID_BITS = 20;
+static_assert(1 << SAMPLE_BIN_BITS == SAMPLE_BINS, "a digit has a bin for each of its values");
 
 // The best token of some: the least rank, then the lowest id.
 struct Best {

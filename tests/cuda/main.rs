@@ -1,5 +1,6 @@
 //! The CUDA backend on the emulator: its kernels are the PTX that ships, run through the driver calls that ship.
 
+mod constants;
 mod counters;
 mod emulator;
 mod faults;

@@ -196,7 +196,7 @@ pub(super) fn with_first_rows(batch: &Batch) -> impl Iterator<Item = (&Entry, u3
     })
 }
 
-/// A step as the device takes it: see `kernels/common.cuh`.
+/// A step as the device takes it: see `kernels/layout.h`.
 #[derive(Debug, Default)]
 pub(super) struct StepWords {
     words: Vec<u32>,

@@ -32,7 +32,7 @@ const _: () = assert!(PAGE_LEN as usize == cache::PAGE_LEN, "the kernels' pages 
 /// Numbers of columns that decode kernels are compiled for; fewer columns run in the next larger one.
 pub const COLUMN_COUNTS: [u32; 3] = [1, 4, MAX_COLUMNS];
 
-/// A matrix in the order of `kernels/common.cuh`.
+/// A matrix in the order of `kernels/layout.h`.
 #[derive(Debug)]
 pub struct Packed {
     /// fp16, in tiles.
@@ -230,14 +230,14 @@ impl Kernels {
             };
         }
         let mut modules = Vec::new();
-        let prefill = PrefillKernels::load(gpu, dims, &mut modules)?;
+        let prefill = PrefillKernels::load(gpu, dims, &embed, &mut modules)?;
         let kernels = Self {
             embed: embed.kernel("embed_decode_f16", 0)?,
             attention: attention.kernel("attention_decode_f32", 0)?,
             qkv: columns!("linear_decode_qkv_f16"),
-            merge: columns!("linear_decode_merge_f16"),
-            fc: columns!("linear_decode_fc_f16"),
-            add: columns!("linear_decode_add_f16"),
+            merge: columns!("linear_decode_attn_out_f16"),
+            fc: columns!("linear_decode_up_f16"),
+            add: columns!("linear_decode_down_f16"),
             logits: columns!("linear_decode_logits_f16"),
             pack_transposed: [pack.kernel("pack_transposed_f16", 0)?, pack.kernel("pack_transposed_f32", 0)?],
             pack_rows: [pack.kernel("pack_rows_f16", 0)?, pack.kernel("pack_rows_f32", 0)?],

@@ -1,4 +1,4 @@
-//! What a pass over prompts consists of: `kernels/prefill.cuh`.
+//! What a pass over prompts consists of: `kernels/layout.h`.
 
 use super::{
     super::images::constants::{
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::cache::PAGE_LEN;
 
-/// The tokens of one pass, as the device takes them: see `kernels/prefill.cuh`.
+/// The tokens of one pass, as the device takes them: see `kernels/layout.h`.
 #[derive(Debug)]
 pub struct Plan {
     words: Vec<u32>,

@@ -4,9 +4,9 @@ use super::{
     super::{
         driver::{Buffer, Gpu, Kernel, Module, Shape},
         images::constants::{
-            ATTENTION_STEP_BYTES, BLOCK_TOKENS, EMBED_PREFILL_THREADS, LAYERNORM_ROWS, MAX_PREFILL,
-            NARROW_ROWS, NARROW_TILE_BYTES, NARROW_WARPS, STAGE_TOKENS, STAGES_SM75, STAGES_SM80, SUM_TILES,
-            TILE_K, TILE_THREADS, WARP,
+            ATTENTION_STEP_BYTES, BLOCK_TOKENS, EMBED_THREADS, LAYERNORM_ROWS, MAX_PREFILL, NARROW_ROWS,
+            NARROW_TILE_BYTES, NARROW_WARPS, STAGE_TOKENS, STAGES_SM75, STAGES_SM80, SUM_TILES, TILE_K,
+            TILE_THREADS, WARP,
         },
     },
     Activations, Dims, Kernels, Linear, Norm, Packed, Pages, Plan, Step, check, padded,
@@ -54,9 +54,8 @@ const MAX_NARROW: u32 = 64;
 
 impl PrefillKernels {
     /// For models of shape `dims`; puts their modules into `modules`.
-    pub fn load(gpu: &Gpu, dims: &Dims, modules: &mut Vec<Module>) -> Result<Self> {
-        let [embed, layernorm, wide, narrow, attention] = [
-            gpu.load("embed_prefill")?,
+    pub fn load(gpu: &Gpu, dims: &Dims, embed: &Module, modules: &mut Vec<Module>) -> Result<Self> {
+        let [layernorm, wide, narrow, attention] = [
             gpu.load("layernorm_prefill")?,
             gpu.load("linear_prefill")?,
             gpu.load("linear_prefill_narrow")?,
@@ -67,7 +66,7 @@ impl PrefillKernels {
             ($module:ident, $suffix:literal, $shared:expr) => {
                 Products {
                     qkv: $module.kernel(concat!("linear_prefill_qkv_f16", $suffix), $shared)?,
-                    fc: $module.kernel(concat!("linear_prefill_fc_f16", $suffix), $shared)?,
+                    fc: $module.kernel(concat!("linear_prefill_up_f16", $suffix), $shared)?,
                     add: $module.kernel(concat!("linear_prefill_add_f16", $suffix), $shared)?,
                 }
             };
@@ -99,7 +98,7 @@ impl PrefillKernels {
             wide_shared,
             attention_shared,
         };
-        modules.extend([embed, layernorm, wide, narrow, attention]);
+        modules.extend([layernorm, wide, narrow, attention]);
         Ok(kernels)
     }
 }
@@ -169,8 +168,7 @@ pub struct Prompt<'a> {
 impl Prompt<'_> {
     /// `residual[t] = wte[token[t]] + wpe[position[t]]`.
     pub fn embed(&self, act: &mut PromptActivations, wte: &Packed, wpe: &Buffer<u16>) -> Result<()> {
-        let shape =
-            Shape { grid: [self.n_tokens(), 1, 1], block: EMBED_PREFILL_THREADS, shared: 0, overlaps: false };
+        let shape = Shape { grid: [self.n_tokens(), 1, 1], block: EMBED_THREADS, shared: 0, overlaps: false };
         let args = [
             (&mut act.residual).into(),
             (&wte.pieces).into(),
@@ -178,7 +176,7 @@ impl Prompt<'_> {
             self.on_device.into(),
             self.dims.n_embd.into(),
         ];
-        // SAFETY: order and types follow embed_prefill_f16 in kernels/embed_prefill.cu. It touches n_tokens rows of the
+        // SAFETY: order and types follow embed_prefill_f16 in kernels/embed.cu. It touches n_tokens rows of the
         // residual, which has MAX_TOKENS, and the rows of tokens and positions that `KvCache::append` has checked.
         unsafe { self.gpu.launch(&self.kernels.prefill.embed, shape, &args) }
     }
@@ -271,7 +269,7 @@ impl Prompt<'_> {
             (padded(dims.n_inner as usize) as u32).into(),
             dims.activation.into(),
         ];
-        // SAFETY: order and types follow linear_prefill_fc_f16; sizes as above.
+        // SAFETY: order and types follow linear_prefill_up_f16; sizes as above.
         unsafe { self.gpu.launch(&products.fc, shape, &args) }
     }
 
@@ -327,15 +325,14 @@ impl Prompt<'_> {
 impl Step<'_> {
     /// Puts the prompt's rows that the step's tokens name into its columns, for [`logits`](Self::logits).
     pub fn gather(&self, act: &mut Activations, prompt: &PromptActivations) -> Result<()> {
-        let shape =
-            Shape { grid: [self.n_columns, 1, 1], block: EMBED_PREFILL_THREADS, shared: 0, overlaps: false };
+        let shape = Shape { grid: [self.n_columns, 1, 1], block: EMBED_THREADS, shared: 0, overlaps: false };
         let args = [
             (&mut act.residual).into(),
             (&prompt.residual).into(),
             self.step.into(),
             self.dims.n_embd.into(),
         ];
-        // SAFETY: order and types follow gather_prefill_f32 in kernels/embed_prefill.cu. The rows are of the plan that was
+        // SAFETY: order and types follow gather_prefill_f32 in kernels/embed.cu. The rows are of the plan that was
         // just run, and `act` has room for MAX_COLUMNS columns.
         unsafe { self.gpu.launch(&self.kernels.prefill.gather, shape, &args) }
     }

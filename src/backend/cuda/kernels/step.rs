@@ -18,7 +18,7 @@ pub struct Step<'a> {
     pub kernels: &'a Kernels,
     /// The model's shape.
     pub dims: &'a Dims,
-    /// The step's columns: `kernels/common.cuh`.
+    /// The step's columns: `kernels/layout.h`.
     pub step: &'a Buffer<u32>,
     /// One of [`COLUMN_COUNTS`].
     pub n_columns: u32,
@@ -103,7 +103,7 @@ impl Step<'_> {
             dims.max_chunks().into(),
         ];
         let shape = self.linear(&linear.weight, true);
-        // SAFETY: order and types follow linear_decode_merge_f16; sizes as above.
+        // SAFETY: order and types follow linear_decode_attn_out_f16; sizes as above.
         unsafe { self.product(&self.kernels.merge, shape, &before, &linear.weight, &after) }
     }
 
@@ -126,7 +126,7 @@ impl Step<'_> {
             dims.activation.into(),
         ];
         let shape = self.linear(&linear.weight, true);
-        // SAFETY: order and types follow linear_decode_fc_f16; sizes as above.
+        // SAFETY: order and types follow linear_decode_up_f16; sizes as above.
         unsafe { self.product(&self.kernels.fc, shape, &before, &linear.weight, &after) }
     }
 
@@ -137,7 +137,7 @@ impl Step<'_> {
         let before = [(&mut act.residual).into(), (&act.inner).into()];
         let after = [(&linear.bias).into(), self.step.into(), dims.n_embd.into()];
         let shape = self.linear(&linear.weight, false);
-        // SAFETY: order and types follow linear_decode_add_f16; sizes as above.
+        // SAFETY: order and types follow linear_decode_down_f16; sizes as above.
         unsafe { self.product(&self.kernels.add, shape, &before, &linear.weight, &after) }
     }
 
