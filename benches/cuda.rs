@@ -17,7 +17,14 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use emulator::Emulator;
 use halfwarp::{
     Config, Weights,
-    backend::{self, Backend, cpu::CpuBackend, cuda::CudaBackend},
+    backend::{
+        self, Backend,
+        cpu::CpuBackend,
+        cuda::{
+            CudaBackend,
+            kernels::{Traffic, attention_decode::attention_traffic, linear_decode as linear},
+        },
+    },
     batch::{Batch, Phase, Rows},
     cache::KvCache,
 };
@@ -75,20 +82,21 @@ fn kernels(c: &mut Criterion) {
     let mut rig = StepRig::new(SHAPE);
     let (n_embd, n_inner) = (rig.n_embd, rig.n_inner);
     let (norm, ..) = rig.norm();
-    let (c_attn, ..) = rig.linear(n_embd, 3 * n_embd);
-    let (attn_c_proj, ..) = rig.linear(n_embd, n_embd);
-    let (c_fc, ..) = rig.linear(n_embd, n_inner);
-    let (mlp_c_proj, ..) = rig.linear(n_inner, n_embd);
-    let (wte, _) = rig.table();
+    let (qkv, ..) = rig.linear(n_embd, 3 * n_embd);
+    let (attn_out, ..) = rig.linear(n_embd, n_embd);
+    let (up, ..) = rig.linear(n_embd, n_inner);
+    let (down, ..) = rig.linear(n_inner, n_embd);
+    let (head, _) = rig.table();
     let zeros = vec![0.0; rig.pages_len()];
     let mut pages = rig.pages(&[zeros.clone(), zeros]);
     let mut logits = rig.env.gpu.zeros(8 * SHAPE.3, "a bench").expect("memory");
     let mut group = c.benchmark_group("cuda kernels");
     for n_columns in [1, 8] {
-        let step = rig.env.step(n_columns);
+        let positions: Vec<usize> = rig.columns(n_columns).map(|(_, position)| position).collect();
+        let (step, dims, n) = (rig.env.step(n_columns), rig.env.dims, positions.len());
         let act = &mut rig.act;
         let mut bench =
-            |name: &str, n_bytes: usize, launch: &mut dyn FnMut() -> halfwarp::backend::Result<()>| {
+            |name: &str, traffic: Traffic, launch: &mut dyn FnMut() -> halfwarp::backend::Result<()>| {
                 let once = |launch: &mut dyn FnMut() -> halfwarp::backend::Result<()>| {
                     launch().and_then(|()| rig.env.gpu.synchronize()).expect("a launch");
                 };
@@ -97,7 +105,7 @@ fn kernels(c: &mut Criterion) {
                     return;
                 }
                 let graph = rig.env.gpu.record(|| (0..BURST).try_for_each(|_| launch())).expect("a graph");
-                group.throughput(Throughput::Bytes(n_bytes as u64));
+                group.throughput(Throughput::Bytes(traffic.n_bytes() as u64));
                 group.bench_function(BenchmarkId::new(name, n_columns), |b| {
                     b.iter_custom(|n| {
                         let started = Instant::now();
@@ -110,12 +118,15 @@ fn kernels(c: &mut Criterion) {
                     });
                 });
             };
-        bench("qkv", 6 * n_embd * n_embd, &mut || step.qkv(act, &mut pages, &norm, &c_attn));
-        bench("attention", 0, &mut || step.attention(act, &pages, 0.125));
-        bench("merge", 2 * n_embd * n_embd, &mut || step.merge(act, &attn_c_proj));
-        bench("fc", 2 * n_embd * n_inner, &mut || step.fc(act, &norm, &c_fc));
-        bench("add", 2 * n_embd * n_inner, &mut || step.add(act, &mlp_c_proj));
-        bench("logits", 2 * n_embd * SHAPE.3, &mut || step.logits(&mut logits, act, &norm, &wte));
+        let qkv_traffic = linear::qkv_traffic(&dims, n);
+        bench("qkv", qkv_traffic, &mut || step.qkv(act, &mut pages, &norm, &qkv));
+        bench("attention", attention_traffic(&dims, &positions), &mut || step.attention(act, &pages, 0.125));
+        let attn_out_traffic = linear::attn_out_traffic(&dims, &positions);
+        bench("attn_out", attn_out_traffic, &mut || step.attn_out(act, &attn_out));
+        bench("up", linear::up_traffic(&dims, n), &mut || step.up(act, &norm, &up));
+        bench("down", linear::down_traffic(&dims, n), &mut || step.down(act, &down));
+        let logits_traffic = linear::logits_traffic(&dims, SHAPE.3, n);
+        bench("logits", logits_traffic, &mut || step.logits(&mut logits, act, &norm, &head));
     }
 }
 

@@ -4,7 +4,7 @@ use super::SamplingError;
 use std::fmt::Display;
 
 /// Most tokens that a vocabulary may have: fixed-point weights of so many add up to less than 2^64.
-const N_VOCAB_MAX: usize = 1 << 20;
+pub const N_VOCAB_MAX: usize = 1 << 20;
 
 /// How to choose a token. The default is greedy.
 ///

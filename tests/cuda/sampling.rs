@@ -4,12 +4,14 @@ use crate::emulator::Emulator;
 use halfwarp::{
     backend::cuda::{
         Counts,
-        driver::{Buffer, Gpu},
-        images::{
-            Image,
-            constants::{MAX_COLUMNS, NO_COLUMN, STEP_PAGES, STEP_POSITIONS, STEP_ROWS, STEP_TOKENS},
+        driver::Gpu,
+        images::{Image, constants::MAX_COLUMNS},
+        kernels::{
+            Step,
+            sample::{Record, draw_traffic, greedy_traffic, n_blocks},
         },
         sample::{Drawn, Draws},
+        step::StepMirror,
     },
     batch::SeqId,
     cache::KvCache,
@@ -158,8 +160,7 @@ struct Rig {
     gpu: Gpu,
     draws: Draws,
     drawn: Drawn,
-    step: Buffer<u32>,
-    sent_step: Vec<u32>,
+    step: StepMirror,
     counts: Counts,
 }
 
@@ -169,12 +170,10 @@ impl Rig {
     }
 
     fn on(gpu: Gpu, n_vocab: usize) -> Self {
-        let len = STEP_PAGES as usize;
         Self {
             draws: Draws::new(&gpu, n_vocab).unwrap(),
             drawn: Drawn::new(&gpu).unwrap(),
-            step: gpu.zeros(len, "the step").unwrap(),
-            sent_step: vec![0; len],
+            step: StepMirror::new(&gpu, 0).unwrap(),
             counts: Counts::default(),
             gpu,
         }
@@ -182,39 +181,30 @@ impl Rig {
 
     /// Draws what follows each of `texts` from its row of `logits`; rows are those of the columns, backwards.
     fn draw(&mut self, texts: &[Text], logits: &[f32]) -> Vec<Result<u32, String>> {
-        self.draws.settle(&mut self.sent_step, &self.drawn);
+        self.step.settle(&mut self.draws, &self.drawn);
         self.drawn.clear();
-        self.draws.clear();
-        let mut words = vec![0; self.sent_step.len()];
-        words[STEP_POSITIONS as usize..].fill(NO_COLUMN);
+        self.step.clear();
+        let Self { gpu, draws, drawn, step, counts } = self;
         for (i, text) in texts.iter().enumerate() {
             let row = texts.len() - 1 - i;
-            words[STEP_TOKENS as usize + i] = *text.tokens.last().unwrap();
-            words[STEP_POSITIONS as usize + i] = text.tokens.len() as u32 - 1;
-            words[STEP_ROWS as usize + i] = row as u32;
-            let of = (text.seq, &text.tokens[..]);
-            self.draws.add(&self.gpu, &mut self.counts, (i, row), &text.draw, of).unwrap();
+            step.push(*text.tokens.last().unwrap(), text.tokens.len() - 1, row as u32, &[]);
+            draws.add(gpu, counts, step, (row, &text.draw), (text.seq, &text.tokens)).unwrap();
         }
-        if words != self.sent_step {
-            self.gpu.write(&mut self.step, 0, &words).unwrap();
-            self.counts.uploads += 1;
-            self.sent_step = words;
-        }
-        let kind = self.draws.kind();
-        self.draws.send(&self.gpu, &mut self.counts, &mut self.drawn).unwrap();
-        let logits = self.gpu.upload(logits, "logits").unwrap();
-        let n_columns = [1, 4, 8].into_iter().find(|&n| n >= texts.len()).unwrap();
-        self.draws.launch(&self.gpu, kind, n_columns as u32, &mut self.step, (&logits, &self.drawn)).unwrap();
+        let n_columns = Step::column_count(step.n_columns());
+        let kind = step.send(gpu, counts, draws, drawn).unwrap();
+        let logits = gpu.upload(logits, "logits").unwrap();
+        let step = (&mut step.words, &step.records);
+        draws.kernels.launch(gpu, kind, n_columns, step, (&logits, &drawn.words)).unwrap();
         let token = |i: usize| self.drawn.token(&self.gpu, texts.len() - 1 - i);
         (0..texts.len()).map(|i| token(i).map(|t| t.unwrap()).map_err(|e| e.to_string())).collect()
     }
 
     /// What the host thinks of the step is what the device has.
     fn check_step(&mut self) {
-        self.draws.settle(&mut self.sent_step, &self.drawn);
-        let mut words = vec![0; self.sent_step.len()];
-        self.gpu.read(&self.step, 0, &mut words).unwrap();
-        assert_eq!(words, self.sent_step);
+        self.step.settle(&mut self.draws, &self.drawn);
+        let mut words = vec![0; self.step.sent().len()];
+        self.gpu.read(&self.step.words, 0, &mut words).unwrap();
+        assert_eq!(words, self.step.sent());
     }
 }
 
@@ -311,6 +301,46 @@ fn weights_have_the_samplers_bits() {
         }
         drop(rig);
         emulator.assert_clean();
+    }
+}
+
+/// Of its column's record a kernel reads what it needs; all else is as promised, to the byte.
+#[test]
+fn drawing_touches_what_its_launchers_promise() {
+    if crate::emulator::is_real() {
+        println!("skipped: only the emulator counts");
+        return;
+    }
+    let emulator = Emulator::counting();
+    let n_vocab = 2000;
+    for n_texts in [1, 4, 8] {
+        for temperature in [0.0, 1.0] {
+            let mut rig = Rig::new(n_vocab);
+            let n_blocks = n_blocks(n_vocab as u32, n_texts as u32, rig.gpu.n_sms) as usize;
+            let mut cache = KvCache::new(COLUMNS, 64, n_vocab);
+            let params = SamplingParams { temperature, ..SamplingParams::default() };
+            let text = |_| Text::of(cache.open(), vec![0], params.clone(), n_vocab, (Vec::new(), 0));
+            let texts: Vec<Text> = (0..n_texts).map(text).collect();
+            emulator.counters();
+            // Where all tokens are as likely, those of the bin that is drawn are listed: 32.
+            rig.draw(&texts, &vec![0.0; n_texts * n_vocab]);
+            let promised = match temperature {
+                0.0 => greedy_traffic(n_vocab, n_texts, n_blocks),
+                _ => draw_traffic(n_vocab, n_texts, n_blocks, 32),
+            };
+            let counters = emulator.counters();
+            let launch = &counters["launches"][0];
+            let [read, written] = ["/read/distinct_bytes", "/written/distinct_bytes"]
+                .map(|of| launch.pointer(of).unwrap().as_u64().unwrap() as usize);
+            let least = promised.read - n_texts * size_of::<Record>();
+            let what = format!("{}, {n_texts} columns of {n_blocks} blocks", launch["kernel"]);
+            assert!(
+                (least..=promised.read).contains(&read),
+                "{what}: {read} read, of {least} to {}",
+                promised.read
+            );
+            assert_eq!(written, promised.written, "{what}");
+        }
     }
 }
 

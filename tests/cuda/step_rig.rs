@@ -5,7 +5,7 @@ use half::f16;
 use halfwarp::backend::cuda::{
     driver::{Buffer, Gpu},
     images::constants::{MAX_COLUMNS, NO_COLUMN, STEP_PAGES, STEP_POSITIONS, STEP_ROWS, STEP_TOKENS},
-    kernels::{Activations, Dims, Kernels, Linear, Norm, Packed, Pages, Step, planes_len},
+    kernels::{Activations, Dims, Kernels, Linear, Norm, Packed, Pages, Step, planes_len, step_len},
 };
 
 pub const N_CTX: usize = 320;
@@ -86,7 +86,7 @@ impl StepRig {
         let positions = [0, 31, 32, 127, 128, 255, 300].map(Some);
         let positions: Vec<_> =
             positions.into_iter().take(3).chain([None]).chain(positions.into_iter().skip(3)).collect();
-        let mut words = vec![0; dims.step_len()];
+        let mut words = vec![0; step_len(dims.n_pages())];
         for (t, position) in positions.iter().enumerate() {
             words[STEP_TOKENS as usize + t] = (t * 7 % n_vocab) as u32;
             words[STEP_POSITIONS as usize + t] = position.map_or(NO_COLUMN, |p| p as u32);

@@ -84,11 +84,11 @@ fn on_every_shape(test: impl Fn(&mut StepRig, &str)) {
 fn embed() {
     on_every_shape(|rig, what| {
         let (c, v) = (rig.n_embd, rig.n_vocab);
-        let ((wte, table), positions) = (rig.table(), rig.halves(N_CTX * c));
-        let wpe = rig.env.gpu.upload::<u16>(bytemuck::cast_slice(&positions), "a test").unwrap();
+        let ((token_embd, table), positions) = (rig.table(), rig.halves(N_CTX * c));
+        let position_embd = rig.env.gpu.upload::<u16>(bytemuck::cast_slice(&positions), "a test").unwrap();
         for n_columns in COLUMN_COUNTS {
             let step = rig.env.step(n_columns);
-            step.embed(&mut rig.act, &wte, &wpe).unwrap();
+            step.embed(&mut rig.act, &token_embd, &position_embd).unwrap();
             let x = rig.read(&rig.act.residual);
             for (t, p) in rig.columns(n_columns) {
                 let token = t * 7 % v;
@@ -135,7 +135,7 @@ fn qkv() {
 }
 
 #[test]
-fn attention_and_merge() {
+fn attention_and_attn_out() {
     on_every_shape(|rig, what| {
         let (c, d, h, padded) = (rig.n_embd, rig.n_embd / rig.n_head, rig.n_head, rig.env.dims.padded_dim());
         let (linear, weight, bias) = rig.linear(c, c);
@@ -161,7 +161,7 @@ fn attention_and_merge() {
             let step = rig.env.step(n_columns);
             let (q, before) = (rig.read(&rig.act.q), rig.read(&rig.act.residual));
             step.attention(&mut rig.act, &pages, scale).unwrap();
-            step.merge(&mut rig.act, &linear).unwrap();
+            step.attn_out(&mut rig.act, &linear).unwrap();
             let after = rig.read(&rig.act.residual);
             for (t, p) in rig.columns(n_columns) {
                 let row =
@@ -201,31 +201,31 @@ fn attention_and_merge() {
 }
 
 #[test]
-fn fc_and_add() {
+fn up_and_down() {
     on_every_shape(|rig, what| {
         let (c, f) = (rig.n_embd, rig.n_inner);
         let (norm, gain, shift) = rig.norm();
-        let (into, into_weight, into_bias) = rig.linear(c, f);
-        let (back, back_weight, back_bias) = rig.linear(f, c);
+        let (up, up_weight, up_bias) = rig.linear(c, f);
+        let (down, down_weight, down_bias) = rig.linear(f, c);
         for n_columns in COLUMN_COUNTS {
             let step = rig.env.step(n_columns);
             let before = rig.read(&rig.act.residual);
-            step.fc(&mut rig.act, &norm, &into).unwrap();
-            step.add(&mut rig.act, &back).unwrap();
+            step.up(&mut rig.act, &norm, &up).unwrap();
+            step.down(&mut rig.act, &down).unwrap();
             let after = rig.read(&rig.act.residual);
             for (t, _) in rig.columns(n_columns) {
                 let x = normed(rig, &before, &gain, &shift, t);
                 let inner: Vec<Exact> = (0..f)
                     .map(|r| {
-                        let sum = product(&x, into_weight.row(r));
-                        Exact { value: gelu(sum.value + f64::from(into_bias[r])), size: sum.size }
+                        let sum = product(&x, up_weight.row(r));
+                        Exact { value: gelu(sum.value + f64::from(up_bias[r])), size: sum.size }
                     })
                     .collect();
                 let values: Vec<f64> = inner.iter().map(|e| e.value).collect();
                 let size = inner.iter().map(|e| e.size + 1.0).sum::<f64>();
                 for r in 0..c {
-                    let mut exact = product(&values, back_weight.row(r));
-                    exact.value += f64::from(back_bias[r]) + f64::from(before[t * c + r]);
+                    let mut exact = product(&values, down_weight.row(r));
+                    exact.value += f64::from(down_bias[r]) + f64::from(before[t * c + r]);
                     // Each inner value carries an error of its own sum, of c terms.
                     let exact = Exact { size: exact.size + size, ..exact };
                     assert_near(

@@ -4,8 +4,8 @@
 use super::{
     CudaBackend, GraphKey, cache_bytes,
     driver::{Buffer, Gpu},
-    images::constants::{NO_COLUMN, STEP_PAGES, STEP_POSITIONS, STEP_ROWS, STEP_TOKENS},
-    kernels::{COLUMN_COUNTS, Dims, Pages, Step},
+    images::constants::NO_COLUMN,
+    kernels::{Dims, Pages, Step, sample::Kind},
     page_len,
     sample::Drawn,
 };
@@ -64,21 +64,17 @@ impl Backend for CudaBackend {
             return Err(BackendError::OtherCache { found: cache.n_pages(), expected: self.n_pages });
         }
         self.gpu.bind()?;
-        self.draws.settle(&mut self.sent_step, &self.logits.drawn);
+        self.step.settle(&mut self.draws, &self.logits.drawn);
         if self.logits.reserve(&self.gpu, batch.n_rows())? {
             self.graphs.clear();
         }
         cache.append(batch)?;
-        self.draws.clear();
-        let mut step = std::mem::take(&mut self.next_step);
-        step.clear();
-        let result = self.prompts(batch, cache, &mut step).and_then(|()| self.steps(batch, cache, &mut step));
-        self.next_step = step;
-        if let Err(error) = result {
+        self.step.clear();
+        if let Err(error) = self.prompts(batch, cache).and_then(|()| self.steps(batch, cache)) {
             if error.is_out_of_memory() {
                 cache.take_back(batch)?;
                 self.draws.forget();
-                self.sent_step.fill(u32::MAX);
+                self.step.lose();
             } else {
                 // Most errors of a device stay until the process ends.
                 self.lost = Some(error.to_string());
@@ -91,65 +87,57 @@ impl Backend for CudaBackend {
 
 impl CudaBackend {
     /// Runs the generated tokens of `batch`, in order, as many at a time as a step takes.
-    fn steps(&mut self, batch: &Batch, cache: &KvCache, step: &mut StepWords) -> Result<()> {
-        let max_columns = self.kernels.max_columns();
+    fn steps(&mut self, batch: &Batch, cache: &KvCache) -> Result<()> {
         for (entry, mut next_row) in with_first_rows(batch) {
             if entry.phase != Phase::Generated {
                 continue;
             }
-            let pages = cache.pages(entry.seq)?;
-            let n_cached = cache.tokens(entry.seq)?.len() - entry.tokens.len();
-            let n_tokens = entry.tokens.len();
-            for (i, &token) in batch.tokens()[entry.tokens.clone()].iter().enumerate() {
+            let (pages, tokens) = (cache.pages(entry.seq)?, &batch.tokens()[entry.tokens.clone()]);
+            let n_cached = cache.tokens(entry.seq)?.len() - tokens.len();
+            for (i, &token) in tokens.iter().enumerate() {
+                let is_last = i + 1 == tokens.len();
                 let has_row = match entry.rows {
                     Rows::None => false,
-                    Rows::Last => i + 1 == n_tokens,
+                    Rows::Last => is_last,
                     Rows::All => true,
                 };
                 let row = if has_row { next_row } else { NO_COLUMN };
                 next_row += u32::from(has_row);
-                step.push(token, n_cached + i, row, pages);
-                if let Some(draw) = entry.draw.as_ref().filter(|_| has_row && i + 1 == n_tokens) {
-                    let text = (entry.seq, cache.tokens(entry.seq)?);
-                    let place = (step.n_columns - 1, row as usize);
-                    self.draws.add(&self.gpu, &mut self.counts, place, draw, text)?;
+                self.step.push(token, n_cached + i, row, pages);
+                if has_row && is_last {
+                    self.draw(entry, row, cache)?;
                 }
-                if step.n_columns == max_columns {
-                    self.run_step(step)?;
+                if self.step.n_columns() == self.kernels.max_columns() {
+                    self.run_step()?;
                 }
             }
         }
-        self.run_step(step)
+        self.run_step()
     }
 
-    /// Gives the device the step, if it does not have it.
-    pub(super) fn send_step(&mut self, step: &StepWords) -> Result<()> {
-        self.draws.settle(&mut self.sent_step, &self.logits.drawn);
-        if step.words != self.sent_step {
-            self.gpu.write(&mut self.step, 0, &step.words)?;
-            self.counts.uploads += 1;
-            self.sent_step.copy_from_slice(&step.words);
-        }
-        Ok(())
+    /// Lets the column staged last, which ends `entry`, draw from `row` if the entry asks for it.
+    pub(super) fn draw(&mut self, entry: &Entry, row: u32, cache: &KvCache) -> Result<()> {
+        let Some(draw) = &entry.draw else { return Ok(()) };
+        let text = (entry.seq, cache.tokens(entry.seq)?);
+        self.draws.add(&self.gpu, &mut self.counts, &mut self.step, (row as usize, draw), text)
     }
 
-    fn run_step(&mut self, step: &mut StepWords) -> Result<()> {
-        if step.n_columns == 0 {
+    /// Sends the step that is staged; what draws in it.
+    pub(super) fn send_step(&mut self) -> Result<Kind> {
+        self.step.send(&self.gpu, &mut self.counts, &mut self.draws, &mut self.logits.drawn)
+    }
+
+    fn run_step(&mut self) -> Result<()> {
+        if self.step.n_columns() == 0 {
             return Ok(());
         }
-        self.send_step(step)?;
-        let n_columns = COLUMN_COUNTS.into_iter().find(|&c| c as usize >= step.n_columns);
-        let n_chunks = Dims::n_chunks(step.n_positions).next_power_of_two().min(self.dims.max_chunks());
-        let key = GraphKey {
-            n_columns: n_columns.expect("a step has at most MAX_COLUMNS columns"),
-            n_chunks,
-            has_rows: step.has_rows,
-            draws: self.draws.kind(),
-        };
-        self.draws.send(&self.gpu, &mut self.counts, &mut self.logits.drawn)?;
+        let n_chunks = Dims::n_chunks(self.step.n_positions()).next_power_of_two();
+        let (n_columns, has_rows) = (Step::column_count(self.step.n_columns()), self.step.has_rows());
+        let n_chunks = n_chunks.min(self.dims.max_chunks());
+        let key = GraphKey { n_columns, n_chunks, has_rows, draws: self.send_step()? };
         if !self.graphs.contains_key(&key) {
             let gpu = self.gpu.clone();
-            let graph = gpu.record(|| self.launch(key))?;
+            let graph = gpu.record(|| self.launch_step(key))?;
             self.counts.recorded += 1;
             self.counts.nodes = graph.n_nodes;
             self.graphs.insert(key, graph);
@@ -158,32 +146,30 @@ impl CudaBackend {
         // dropped first.
         unsafe { self.gpu.run(&self.graphs[&key])? };
         self.counts.graphs += 1;
-        step.clear();
-        self.draws.clear();
         Ok(())
     }
 
     /// Launches a step: the model, in order.
-    fn launch(&mut self, key: GraphKey) -> Result<()> {
+    fn launch_step(&mut self, key: GraphKey) -> Result<()> {
         let Self { gpu, kernels, model, pages, activations: act, step, logits, draws, dims, config, .. } =
             self;
         let GraphKey { n_columns, n_chunks, has_rows, draws: kind } = key;
-        let run = Step { gpu, kernels, dims, step, n_columns, n_chunks };
+        let run = Step { gpu, kernels, dims, step: &step.words, n_columns, n_chunks };
 
         run.embed(act, &model.token_embd, &model.position_embd)?;
         for (i, (layer, pages)) in model.layers.iter().zip(pages).enumerate() {
             run.qkv(act, pages, &layer.attn_norm, &layer.qkv)?;
             run.attention(act, pages, config.attn.scale[i])?;
-            run.merge(act, &layer.attn_out)?;
+            run.attn_out(act, &layer.attn_out)?;
 
-            run.fc(act, &layer.mlp_norm, &layer.up)?;
-            run.add(act, &layer.down)?;
+            run.up(act, &layer.mlp_norm, &layer.up)?;
+            run.down(act, &layer.down)?;
         }
         if has_rows {
             run.logits(&mut logits.buffer, act, &model.out_norm, model.head())?;
         }
-        draws.launch(gpu, kind, n_columns, step, (&logits.buffer, &logits.drawn))?;
-        Ok(())
+        let step = (&mut step.words, &step.records);
+        draws.kernels.launch(gpu, kind, n_columns, step, (&logits.buffer, &logits.drawn.words))
     }
 }
 
@@ -194,50 +180,6 @@ pub(super) fn with_first_rows(batch: &Batch) -> impl Iterator<Item = (&Entry, u3
         *n_rows += entry.n_rows() as u32;
         Some((entry, first))
     })
-}
-
-/// A step as the device takes it: see `kernels/layout.h`.
-#[derive(Debug, Default)]
-pub(super) struct StepWords {
-    words: Vec<u32>,
-    n_columns: usize,
-    /// Positions of the longest column's sequence, up to and with the column.
-    n_positions: usize,
-    has_rows: bool,
-    n_pages: usize,
-}
-
-impl StepWords {
-    pub fn new(dims: &Dims) -> Self {
-        let mut step = Self {
-            words: vec![0; dims.step_len()],
-            n_columns: 0,
-            n_positions: 0,
-            has_rows: false,
-            n_pages: dims.n_pages(),
-        };
-        step.clear();
-        step
-    }
-
-    pub fn clear(&mut self) {
-        self.words.fill(0);
-        self.words[STEP_POSITIONS as usize..STEP_PAGES as usize].fill(NO_COLUMN);
-        (self.n_columns, self.n_positions, self.has_rows) = (0, 0, false);
-    }
-
-    pub fn push(&mut self, token: u32, position: usize, row: u32, pages: &[u32]) {
-        let column = self.n_columns;
-        self.words[STEP_TOKENS as usize + column] = token;
-        self.words[STEP_POSITIONS as usize + column] = position as u32;
-        self.words[STEP_ROWS as usize + column] = row;
-        let n_pages = pages.len().min(position / PAGE_LEN + 1);
-        self.words[STEP_PAGES as usize + column * self.n_pages..][..n_pages]
-            .copy_from_slice(&pages[..n_pages]);
-        self.n_columns += 1;
-        self.n_positions = self.n_positions.max(position + 1);
-        self.has_rows |= row != NO_COLUMN;
-    }
 }
 
 /// Rows of logits on the device, and a copy on the host once somebody asks.

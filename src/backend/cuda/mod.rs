@@ -1,24 +1,26 @@
 //! CUDA: hand-written kernels on an NVIDIA GPU, or on the emulator in its place.
 //!
-//! [`CudaBackend`]'s forward pass is GPT-2 in model order, over the launchers of [`kernels`]. Weights are packed on the device
+//! [`CudaBackend`]'s forward pass is the model in order, over the launchers of [`kernels`]. Weights are packed on the device
 //! ([`model`]), keys and values live there in pages, prompts run on tensor cores (`prefill`), and a decode step is one recorded
-//! graph. Only [`driver`], `probe` and the launchers are unsafe. Tested in `tests/cuda/`, on the emulator.
+//! graph (`forward`). Unsafe are [`driver`], `probe`, the launchers, and `forward` where it runs a graph. Tested in `tests/cuda/`,
+//! on the emulator.
 //!
 //! - [`probe`]: whether there is a device, and why not.
 //! - [`driver`]: the driver API, as far as it is used here.
 //! - [`images`]: the kernels' code, and which of it a device runs.
 //! - [`kernels`]: one safe launcher per kernel.
+//! - [`step`]: a decode step, as it is staged and as the device has it.
 //! - [`sample`]: drawing tokens on the device.
 
 pub mod driver;
 mod forward;
 pub mod images;
 pub mod kernels;
-mod mapped;
 pub mod model;
 mod prefill;
 mod probe;
 pub mod sample;
+pub mod step;
 
 pub use probe::probe;
 
@@ -26,13 +28,14 @@ use crate::{
     Config, Weights,
     backend::{BackendError, Progress, Result},
 };
-use driver::{Buffer, Gpu, Graph};
-use forward::{RowsOnDevice, StepWords};
-use kernels::{Activations, Dims, Kernels, Pages, planes_len};
+use driver::{Gpu, Graph};
+use forward::RowsOnDevice;
+use kernels::{Activations, Dims, Kernels, Pages, sample::Sample};
 use model::Model;
 use prefill::Prefill;
 use sample::Draws;
 use std::collections::HashMap;
+use step::StepMirror;
 
 /// GPT-2 on a CUDA device: fp16 weights, everything else in fp32.
 #[derive(Debug)]
@@ -47,11 +50,7 @@ pub struct CudaBackend {
     n_pages: usize,
     activations: Activations,
     prefill: Prefill,
-    step: Buffer<u32>,
-    /// The step as the device has it.
-    sent_step: Vec<u32>,
-    /// The step that is being made.
-    next_step: StepWords,
+    step: StepMirror,
     logits: RowsOnDevice,
     draws: Draws,
     dims: Dims,
@@ -68,7 +67,7 @@ struct GraphKey {
     n_columns: u32,
     n_chunks: u32,
     has_rows: bool,
-    draws: sample::Kind,
+    draws: kernels::sample::Kind,
 }
 
 /// What was asked of the driver.
@@ -108,25 +107,14 @@ impl CudaBackend {
         }
         let kernels = Kernels::load(&gpu, &dims)?;
         let model = Model::upload(&gpu, &kernels, weights, progress)?;
-        let columns = kernels::COLUMN_COUNTS[2] as usize;
-        let chunks = columns * config.attn.n_head * dims.max_chunks() as usize;
-        let zeros = |len, what| gpu.zeros(len, what);
         Ok(Self {
             graphs: HashMap::new(),
             model,
             pages: Vec::new(),
             n_pages: 0,
-            activations: Activations {
-                residual: zeros(columns * config.n_embd, "activations")?,
-                q: zeros(columns * config.n_embd, "activations")?,
-                chunk_out: zeros(chunks * config.attn.head_dim, "activations")?,
-                chunk_stats: zeros(chunks * 2, "activations")?,
-                inner: zeros(columns * planes_len(config.mlp.n_inner), "activations")?,
-            },
-            prefill: Prefill::new(&gpu, &config, &dims)?,
-            step: gpu.zeros(dims.step_len(), "the step")?,
-            sent_step: vec![0; dims.step_len()],
-            next_step: StepWords::new(&dims),
+            activations: Activations::new(&gpu, &dims)?,
+            prefill: Prefill::new(&gpu, &dims)?,
+            step: StepMirror::new(&gpu, dims.n_pages())?,
             logits: RowsOnDevice::new(&gpu, config.n_vocab)?,
             draws: Draws::new(&gpu, config.n_vocab)?,
             kernels,
@@ -157,8 +145,7 @@ fn page_len(config: &Config) -> usize {
 
 /// Bytes of everything that steps and prompts use beside weights and cache.
 fn work_bytes(config: &Config, dims: &Dims) -> usize {
-    let chunks = config.attn.n_head * dims.max_chunks() as usize * (config.attn.head_dim + 2);
-    let column = 2 * config.n_embd + planes_len(config.mlp.n_inner) + chunks + config.n_vocab;
-    let step = 4 * (kernels::COLUMN_COUNTS[2] as usize * column + dims.step_len());
-    step + Prefill::n_bytes(config, dims) + sample::n_bytes(config.n_vocab)
+    let logits = 4 * kernels::COLUMN_COUNTS[2] as usize * config.n_vocab;
+    let step = StepMirror::n_bytes(dims.n_pages()) + Activations::n_bytes(dims) + logits;
+    step + Prefill::n_bytes(dims) + Sample::n_bytes(config.n_vocab)
 }

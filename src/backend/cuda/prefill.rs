@@ -7,11 +7,10 @@
 use super::{
     CudaBackend,
     driver::{Buffer, Gpu},
-    forward::{StepWords, with_first_rows},
-    kernels::{COLUMN_COUNTS, Dims, MAX_TOKENS, Plan, Prompt, PromptActivations, Step},
+    forward::with_first_rows,
+    kernels::{Dims, MAX_TOKENS, Plan, Prompt, PromptActivations, Step},
 };
 use crate::{
-    Config,
     backend::Result,
     batch::{Batch, Phase, Rows},
     cache::KvCache,
@@ -40,24 +39,24 @@ struct Row {
 }
 
 impl Prefill {
-    pub fn new(gpu: &Gpu, config: &Config, dims: &Dims) -> Result<Self> {
+    pub fn new(gpu: &Gpu, dims: &Dims) -> Result<Self> {
         Ok(Self {
             plan: Plan::new(dims),
             rows: Vec::with_capacity(MAX_TOKENS),
             on_device: gpu.zeros(dims.plan_len(), "the plan of prompts")?,
-            activations: PromptActivations::new(gpu, config)?,
+            activations: PromptActivations::new(gpu, dims)?,
         })
     }
 
     /// Bytes on the device.
-    pub fn n_bytes(config: &Config, dims: &Dims) -> usize {
-        4 * dims.plan_len() + PromptActivations::n_bytes(config)
+    pub fn n_bytes(dims: &Dims) -> usize {
+        4 * dims.plan_len() + PromptActivations::n_bytes(dims)
     }
 }
 
 impl CudaBackend {
-    /// Runs the prompts of `batch`, in order. `step` is empty, and is left so.
-    pub(super) fn prompts(&mut self, batch: &Batch, cache: &KvCache, step: &mut StepWords) -> Result<()> {
+    /// Runs the prompts of `batch`, in order.
+    pub(super) fn prompts(&mut self, batch: &Batch, cache: &KvCache) -> Result<()> {
         self.prefill.plan.clear();
         self.prefill.rows.clear();
         for (i_entry, (entry, first_row)) in with_first_rows(batch).enumerate() {
@@ -86,14 +85,14 @@ impl CudaBackend {
                 }
                 done += n;
                 if plan.n_tokens() == MAX_TOKENS {
-                    self.run_plan(batch, cache, step)?;
+                    self.run_plan(batch, cache)?;
                 }
             }
         }
-        self.run_plan(batch, cache, step)
+        self.run_plan(batch, cache)
     }
 
-    fn run_plan(&mut self, batch: &Batch, cache: &KvCache, step: &mut StepWords) -> Result<()> {
+    fn run_plan(&mut self, batch: &Batch, cache: &KvCache) -> Result<()> {
         if self.prefill.plan.n_tokens() == 0 {
             return Ok(());
         }
@@ -102,14 +101,13 @@ impl CudaBackend {
         self.launch_prompt()?;
         let mut rows = std::mem::take(&mut self.prefill.rows);
         for rows in rows.chunks(self.kernels.max_columns()) {
-            for (column, row) in rows.iter().enumerate() {
-                let Some(entry) = row.ends.map(|i| &batch.entries()[i]) else { continue };
-                if let Some(draw) = &entry.draw {
-                    let text = (entry.seq, cache.tokens(entry.seq)?);
-                    self.draws.add(&self.gpu, &mut self.counts, (column, row.row as usize), draw, text)?;
+            for &Row { token, row, position, ends } in rows {
+                self.step.push(token, position, row, &[]);
+                if let Some(i) = ends {
+                    self.draw(&batch.entries()[i], row, cache)?;
                 }
             }
-            self.prompt_logits(rows, step)?;
+            self.launch_logits()?;
         }
         rows.clear();
         self.prefill.rows = rows;
@@ -128,32 +126,25 @@ impl CudaBackend {
             run.layernorm(act, &layer.attn_norm)?;
             run.qkv(act, pages, &layer.qkv)?;
             run.attention(act, pages, config.attn.scale[i])?;
-            run.attn_c_proj(act, &layer.attn_out)?;
+            run.attn_out(act, &layer.attn_out)?;
 
             run.layernorm(act, &layer.mlp_norm)?;
-            run.c_fc(act, &layer.up)?;
-            run.mlp_c_proj(act, &layer.down)?;
+            run.up(act, &layer.up)?;
+            run.down(act, &layer.down)?;
         }
         Ok(())
     }
 
-    /// Logits of some tokens of the pass, by decode's kernel, and what is drawn from them.
-    fn prompt_logits(&mut self, rows: &[Row], step: &mut StepWords) -> Result<()> {
-        for &Row { token, row, position, .. } in rows {
-            step.push(token, position, row, &[]);
-        }
-        self.send_step(step)?;
-        step.clear();
-        let kind = self.draws.kind();
-        self.draws.send(&self.gpu, &mut self.counts, &mut self.logits.drawn)?;
-        let Self { gpu, kernels, model, activations, prefill, step, logits, draws, dims, .. } = self;
-        let n_columns = COLUMN_COUNTS.into_iter().find(|&c| c as usize >= rows.len());
-        let n_columns = n_columns.expect("a step has at most MAX_COLUMNS columns");
-        let run = Step { gpu, kernels, dims, step, n_columns, n_chunks: 0 };
-        run.gather(activations, &prefill.activations)?;
-        run.logits(&mut logits.buffer, activations, &model.out_norm, model.head())?;
-        draws.launch(gpu, kind, n_columns, step, (&logits.buffer, &logits.drawn))?;
-        draws.clear();
-        Ok(())
+    /// Launches what the staged columns ask of the pass, whose tokens they name: logits by decode's kernel, and draws from them.
+    fn launch_logits(&mut self) -> Result<()> {
+        let n_columns = Step::column_count(self.step.n_columns());
+        let kind = self.send_step()?;
+        let Self { gpu, kernels, model, activations: act, prefill, step, logits, draws, dims, .. } = self;
+        let run = Step { gpu, kernels, dims, step: &step.words, n_columns, n_chunks: 0 };
+
+        run.gather(act, &prefill.activations)?;
+        run.logits(&mut logits.buffer, act, &model.out_norm, model.head())?;
+        let step = (&mut step.words, &step.records);
+        draws.kernels.launch(gpu, kind, n_columns, step, (&logits.buffer, &logits.drawn.words))
     }
 }

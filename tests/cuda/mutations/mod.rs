@@ -110,19 +110,19 @@ fn wide_step(
         let n_vocab = 4 * 4 * 2 * 132 + 50;
         let mut rig = StepRig::of(Gpu::open(0)?.with_images(images), (1088, 17, 1088, n_vocab));
         let (norm, ..) = rig.norm();
-        let [(c_attn, ..), (c_proj, ..), (c_fc, ..), (mlp_c_proj, ..)] =
+        let [(qkv, ..), (attn_out, ..), (up, ..), (down, ..)] =
             [3 * 1088, 1088, 1088, 1088].map(|n_out| rig.linear(1088, n_out));
-        let (wte, _) = rig.table();
+        let (head, _) = rig.table();
         let zeros = vec![0.0; rig.pages_len()];
         let mut pages = rig.pages(&[zeros.clone(), zeros]);
         let mut logits = rig.env.gpu.zeros(8 * n_vocab, "a test")?;
         let (step, act) = (rig.env.step(n_columns), &mut rig.act);
-        step.qkv(act, &mut pages, &norm, &c_attn)?;
+        step.qkv(act, &mut pages, &norm, &qkv)?;
         step.attention(act, &pages, 0.125)?;
-        step.merge(act, &c_proj)?;
-        step.fc(act, &norm, &c_fc)?;
-        step.add(act, &mlp_c_proj)?;
-        step.logits(&mut logits, act, &norm, &wte)?;
+        step.attn_out(act, &attn_out)?;
+        step.up(act, &norm, &up)?;
+        step.down(act, &down)?;
+        step.logits(&mut logits, act, &norm, &head)?;
         rig.env.gpu.synchronize()?;
         Ok(rig.read(&logits))
     })();

@@ -31,9 +31,9 @@ pub fn run(kernel: &str, images: &'static [Image]) -> Result<Vec<f32>> {
         let head_dim = head_dim.parse().expect("a width");
         // Tiles of 64 and of 6 tokens, over three pages.
         let pass = Pass::open(images, None, (1, head_dim, 8), (3 * head_dim, head_dim))?;
-        return pass.run(70, |run, act, pages, norm, c_attn| {
+        return pass.run(70, |run, act, pages, norm, qkv| {
             run.layernorm(act, norm)?;
-            run.qkv(act, pages, c_attn)?;
+            run.qkv(act, pages, qkv)?;
             run.attention(act, pages, 0.2)
         });
     }
@@ -52,20 +52,20 @@ pub fn run(kernel: &str, images: &'static [Image]) -> Result<Vec<f32>> {
     match product {
         "qkv" => Pass::open(images, n_sms, (n_in / 64, 64, 8), (3 * n_in, n_in))?.run(
             n_tokens,
-            |run, act, pages, norm, c_attn| {
+            |run, act, pages, norm, qkv| {
                 run.layernorm(act, norm)?;
-                run.qkv(act, pages, c_attn)
+                run.qkv(act, pages, qkv)
             },
         ),
-        "fc" => Pass::open(images, n_sms, (n_in / 64, 64, 200), (200, n_in))?.run(
+        "up" => Pass::open(images, n_sms, (n_in / 64, 64, 200), (200, n_in))?.run(
             n_tokens,
-            |run, act, _, norm, c_fc| {
+            |run, act, _, norm, up| {
                 run.layernorm(act, norm)?;
-                run.c_fc(act, c_fc)
+                run.up(act, up)
             },
         ),
         _ => Pass::open(images, n_sms, (3, 64, n_in), (192, n_in))?
-            .run(n_tokens, |run, act, _, _, c_proj| run.mlp_c_proj(act, c_proj)),
+            .run(n_tokens, |run, act, _, _, down| run.down(act, down)),
     }
 }
 
@@ -76,8 +76,8 @@ struct Pass {
     kernels: Kernels,
     act: PromptActivations,
     pages: Pages,
-    wte: Packed,
-    wpe: Buffer<u16>,
+    token_embd: Packed,
+    position_embd: Buffer<u16>,
     norm: Norm,
     linear: Linear,
     n_embd: usize,
@@ -101,7 +101,7 @@ impl Pass {
         gpu.n_sms = n_sms.unwrap_or(gpu.n_sms);
         let dims = Dims::new(&config)?;
         let kernels = Kernels::load(&gpu, &dims)?;
-        let mut act = PromptActivations::new(&gpu, &config)?;
+        let mut act = PromptActivations::new(&gpu, &dims)?;
         gpu.write(&mut act.inner, 0, &halves(2 * MAX_TOKENS * padded(n_inner)))?;
         let len = 3 * n_head * PAGE_LEN * dims.padded_dim();
         let pages = Pages { keys: gpu.zeros(len, "keys")?, values: gpu.zeros(len, "values")? };
@@ -111,8 +111,8 @@ impl Pass {
         };
         let floats: Vec<f32> = (0..n_embd).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect();
         Ok(Self {
-            wte: packed((67, n_embd))?,
-            wpe: gpu.upload(&halves(128 * n_embd), "positions")?,
+            token_embd: packed((67, n_embd))?,
+            position_embd: gpu.upload(&halves(128 * n_embd), "positions")?,
             norm: Norm { gain: gpu.upload(&floats, "gain")?, shift: gpu.upload(&floats, "shift")? },
             linear: Linear { weight: packed(linear)?, bias: gpu.zeros(linear.0, "a bias")? },
             gpu,
@@ -130,13 +130,14 @@ impl Pass {
         n_tokens: usize,
         launch: impl FnOnce(&Prompt<'_>, &mut PromptActivations, &mut Pages, &Norm, &Linear) -> Result<()>,
     ) -> Result<Vec<f32>> {
-        let Self { gpu, dims, kernels, act, pages, wte, wpe, norm, linear, n_embd } = &mut self;
+        let Self { gpu, dims, kernels, act, pages, token_embd, position_embd, norm, linear, n_embd } =
+            &mut self;
         let mut plan = Plan::new(dims);
         plan.push(&(0..n_tokens as u32).map(|t| t % 67).collect::<Vec<_>>(), 0, &[2, 0, 1]);
         let mut on_device = gpu.zeros(dims.plan_len(), "the plan")?;
         gpu.write(&mut on_device, 0, plan.words())?;
         let run = Prompt { gpu, kernels, dims, plan: &plan, on_device: &on_device };
-        run.embed(act, wte, wpe)?;
+        run.embed(act, token_embd, position_embd)?;
         launch(&run, act, pages, norm, linear)?;
         let mut all = Vec::new();
         for (buffer, len) in [

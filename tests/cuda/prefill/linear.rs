@@ -96,7 +96,7 @@ fn check_products_on(rig: &mut Rig, n_tokens: usize, n_sms: u32) -> (Vec<f32>, V
     let (run, act, pages, model) = rig.prompt();
     run.qkv(act, pages, &model.layers[0].qkv).unwrap();
     run.gpu.write(&mut act.residual, 0, &residual).unwrap();
-    run.mlp_c_proj(act, &model.layers[0].down).unwrap();
+    run.down(act, &model.layers[0].down).unwrap();
     let (q, added) = (rig.read(&rig.act.q, n_tokens * c), rig.read(&rig.act.residual, n_tokens * c));
     let (keys, values) = (
         rig.read(&rig.pages.keys, rig.pages.keys.len()),
@@ -104,8 +104,8 @@ fn check_products_on(rig: &mut Rig, n_tokens: usize, n_sms: u32) -> (Vec<f32>, V
     );
     let (run, act, _, model) = rig.prompt();
     run.gpu.write(&mut act.residual, 0, &residual).unwrap();
-    run.attn_c_proj(act, &model.layers[0].attn_out).unwrap();
-    run.c_fc(act, &model.layers[0].up).unwrap();
+    run.attn_out(act, &model.layers[0].attn_out).unwrap();
+    run.up(act, &model.layers[0].up).unwrap();
     let projected = rig.read(&rig.act.residual, n_tokens * c);
     let inner = rig.read_halves(&rig.act.inner, n_tokens, f);
 
@@ -119,12 +119,11 @@ fn check_products_on(rig: &mut Rig, n_tokens: usize, n_sms: u32) -> (Vec<f32>, V
                 1 => keys[at + r % head_dim],
                 _ => values[at + r % head_dim],
             };
-            assert_close(ours.into(), y, tolerance, what("c_attn", t, r));
+            assert_close(ours.into(), y, tolerance, what("qkv", t, r));
         }
-        for (name, linear, x, ours) in [
-            ("attn.c_proj", &layer.attn_out, h, &projected),
-            ("mlp.c_proj", &layer.down, &x[t * f..][..f], &added),
-        ] {
+        for (name, linear, x, ours) in
+            [("attn_out", &layer.attn_out, h, &projected), ("down", &layer.down, &x[t * f..][..f], &added)]
+        {
             for (r, (y, tolerance)) in product(linear, x).into_iter().enumerate() {
                 let y = y + f64::from(residual[t * c + r]);
                 let tolerance = tolerance + EPS * y.abs();
@@ -134,7 +133,7 @@ fn check_products_on(rig: &mut Rig, n_tokens: usize, n_sms: u32) -> (Vec<f32>, V
         for (r, (y, tolerance)) in product(&layer.up, h).into_iter().enumerate() {
             let y = y.max(0.0);
             let tolerance = tolerance + SPLIT * y + SPLIT_MIN;
-            assert_close(inner[t * f + r], y, tolerance, what("c_fc", t, r));
+            assert_close(inner[t * f + r], y, tolerance, what("up", t, r));
         }
     }
     (q, added, projected, inner)

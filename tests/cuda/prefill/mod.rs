@@ -54,7 +54,7 @@ impl Rig {
         let kernels = Kernels::load(&gpu, &dims).unwrap();
         let model =
             Model::upload(&gpu, &kernels, &weights, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap();
-        let act = PromptActivations::new(&gpu, config).unwrap();
+        let act = PromptActivations::new(&gpu, &dims).unwrap();
         let padded = dims.padded_dim();
         let nan: Vec<f32> = (0..n_pages * n_head * PAGE_LEN * padded)
             .map(|i| if i % padded < head_dim { f32::NAN } else { 0.0 })

@@ -48,12 +48,6 @@ impl<T> Drop for Buffer<T> {
 #[derive(Clone, Copy, Debug)]
 pub struct Arg(pub(super) u64);
 
-impl Arg {
-    pub(in crate::backend::cuda) fn address(address: u64) -> Self {
-        Self(address)
-    }
-}
-
 impl From<u32> for Arg {
     fn from(value: u32) -> Self {
         Self(value.into())

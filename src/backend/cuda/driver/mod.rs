@@ -1,13 +1,16 @@
 //! The CUDA driver: a device, its memory, its kernels and its graphs, as far as this backend needs them.
 //!
-//! Everything that calls the driver is here, on top of cudarc. One stream, so that order needs no events: cudarc's tracking
-//! of them is off, and memory is allocated once. Every error says what was being done. Tested in `tests/cuda/`.
+//! Whatever uses a device is here, on top of cudarc; [`super::probe`] asks the driver what there is before. All work goes to one
+//! stream, which orders it, so cudarc's tracking of events is off; those of [`Staging`] tell when pinned memory may change. Every
+//! error says what was being done. Tested in `tests/cuda/`.
 
 mod code;
+mod mapped;
 mod memory;
 mod staging;
 
 pub use code::{Kernel, Module};
+pub use mapped::Mapped;
 pub use memory::{Arg, Buffer};
 pub use staging::Staging;
 
@@ -35,7 +38,7 @@ pub struct Gpu {
 }
 
 /// The driver's error, with what was being done.
-pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(DriverError) -> BackendError {
+fn failed(what: impl Into<String>) -> impl FnOnce(DriverError) -> BackendError {
     // A text is made of it only if there is an error.
     move |error| {
         let what = what.into();

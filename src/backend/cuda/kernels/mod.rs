@@ -1,23 +1,33 @@
-//! One safe launcher for each kernel: it checks lengths, chooses the grid, and launches. The kernels' files say what is
-//! computed; the constants come from them through `build.rs`. Here is what launchers share; [`Step`] has those of decode,
-//! [`Prompt`] those of prefill, and `pack` those of loading.
+//! One safe launcher for each kernel, in a file named as the kernel's: it checks lengths, chooses the grid, and launches. The
+//! kernels' files say what is computed; the constants come from `kernels/layout.h` through `build.rs`. Beside each launcher stands
+//! its traffic, which `tests/cuda/traffic.rs` holds the emulator's counts to. Here is what launchers share.
+//!
+//! - [`Step`]: launchers of decode. [`Prompt`]: those of prefill, of the tokens of a [`Plan`].
+//! - `pack`: those of loading, methods of [`Kernels`].
+//! - [`sample`]: those that draw tokens.
 
-mod pack;
+pub mod attention_decode;
+pub mod attention_prefill;
+pub mod embed;
+pub mod layernorm_prefill;
+pub mod linear_decode;
+pub mod linear_prefill;
+mod linear_prefill_narrow;
+pub mod pack;
 mod plan;
-mod prefill;
+mod prompt;
+pub mod sample;
 mod step;
 
-pub use plan::Plan;
-pub use prefill::{MAX_TOKENS, Prompt, PromptActivations};
-pub use step::Step;
-
-use prefill::PrefillKernels;
+pub use plan::{MAX_TOKENS, Plan};
+pub use prompt::{Prompt, PromptActivations};
+pub use step::{Activations, Step, step_len};
 
 use super::{
     driver::{Arg, Buffer, Gpu, Kernel, Module},
     images::constants::{
         CHUNK_LEN, CHUNK_PAGES, LINEAR_MAX_WARPS, MAX_COLUMNS, MAX_HEAD_DIM, OCTET, PAGE_LEN, PLANE_GAP,
-        SLICE_TILES, STEP_PAGES, TILE_K, TILE_ROWS,
+        SLICE_TILES, TILE_K, TILE_ROWS,
     },
 };
 use crate::{
@@ -26,11 +36,33 @@ use crate::{
     cache,
     config::Activation,
 };
+use attention_prefill::AttentionPrefill;
+use embed::EmbedKernels;
+use linear_decode::LinearDecode;
+use linear_prefill::Wide;
+use linear_prefill_narrow::Narrow;
+use pack::PackKernels;
 
 const _: () = assert!(PAGE_LEN as usize == cache::PAGE_LEN, "the kernels' pages are the cache's");
 
 /// Numbers of columns that decode kernels are compiled for; fewer columns run in the next larger one.
 pub const COLUMN_COUNTS: [u32; 3] = [1, 4, MAX_COLUMNS];
+
+/// Distinct bytes of device memory that a launch touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes that are read.
+    pub read: usize,
+    /// Bytes that are written.
+    pub written: usize,
+}
+
+impl Traffic {
+    /// Both.
+    pub const fn n_bytes(self) -> usize {
+        self.read + self.written
+    }
+}
 
 /// A matrix in the order of `kernels/layout.h`.
 #[derive(Debug)]
@@ -45,7 +77,7 @@ pub struct Packed {
 
 impl Packed {
     /// Elements of a matrix `[n_rows, n_cols]`, with padding.
-    pub fn len(n_rows: usize, n_cols: usize) -> usize {
+    pub const fn len(n_rows: usize, n_cols: usize) -> usize {
         n_rows.next_multiple_of(TILE_ROWS as usize) * n_cols.next_multiple_of(TILE_K as usize)
     }
 
@@ -63,12 +95,12 @@ impl Packed {
 }
 
 /// Floats of an activation that goes into a product: whole tiles.
-pub fn padded(width: usize) -> usize {
+pub const fn padded(width: usize) -> usize {
     width.next_multiple_of(TILE_K as usize)
 }
 
 /// Floats of an activation that goes into a decode product, in planes.
-pub fn planes_len(width: usize) -> usize {
+pub const fn planes_len(width: usize) -> usize {
     2 * 4 * (padded(width) / OCTET as usize + PLANE_GAP as usize)
 }
 
@@ -97,21 +129,6 @@ pub struct Pages {
     pub keys: Buffer<f32>,
     /// Values.
     pub values: Buffer<f32>,
-}
-
-/// What decode kernels leave for one another, for [`MAX_COLUMNS`] tokens.
-#[derive(Debug)]
-pub struct Activations {
-    /// The residual stream, `[MAX_COLUMNS, C]`.
-    pub residual: Buffer<f32>,
-    /// Queries, `[MAX_COLUMNS, C]`.
-    pub q: Buffer<f32>,
-    /// Attention by chunks, `[MAX_COLUMNS, H, max_chunks, D]`.
-    pub chunk_out: Buffer<f32>,
-    /// Their maxima and sums, `[MAX_COLUMNS, H, max_chunks, 2]`.
-    pub chunk_stats: Buffer<f32>,
-    /// The MLP's inner values in planes, `[MAX_COLUMNS, planes_len(F)]`.
-    pub inner: Buffer<f32>,
 }
 
 /// The model's shape, as the kernels take it.
@@ -156,7 +173,7 @@ impl Dims {
     }
 
     /// Chunks of a whole context.
-    pub fn max_chunks(&self) -> u32 {
+    pub const fn max_chunks(&self) -> u32 {
         self.n_pages.div_ceil(CHUNK_PAGES)
     }
 
@@ -170,88 +187,51 @@ impl Dims {
         self.n_pages as usize
     }
 
-    /// Words of a step.
-    pub fn step_len(&self) -> usize {
-        (STEP_PAGES + MAX_COLUMNS * self.n_pages) as usize
-    }
-
     /// A head's floats in the cache.
-    pub fn padded_dim(&self) -> usize {
+    pub const fn padded_dim(&self) -> usize {
         self.head_dim.next_multiple_of(OCTET) as usize
     }
 
-    /// Floats of a normalised input.
-    fn planes_len(&self) -> u32 {
-        planes_len(self.n_embd as usize) as u32
+    /// Bytes of a column's partial softmaxes over `n_keys`.
+    const fn chunk_bytes(&self, n_keys: usize) -> usize {
+        n_keys.div_ceil(CHUNK_LEN as usize) * self.n_head as usize * 4 * (self.head_dim as usize + 2)
     }
 }
 
-/// All kernels, with their code.
+/// All kernels of the model, with their code.
 #[derive(Debug)]
 pub struct Kernels {
-    embed: Kernel,
-    attention: Kernel,
-    qkv: [Kernel; 3],
-    merge: [Kernel; 3],
-    fc: [Kernel; 3],
-    add: [Kernel; 3],
-    logits: [Kernel; 3],
-    prefill: PrefillKernels,
-    pack_transposed: [Kernel; 2],
-    pack_rows: [Kernel; 2],
-    /// Most columns whose inputs fit into a block's shared memory.
-    max_columns: u32,
+    embed: EmbedKernels,
+    attention_decode: Kernel,
+    linear_decode: LinearDecode,
+    layernorm_prefill: Kernel,
+    linear_prefill: Wide,
+    linear_prefill_narrow: Narrow,
+    attention_prefill: AttentionPrefill,
+    pack: PackKernels,
     modules: Vec<Module>,
 }
 
 impl Kernels {
     /// Loads them for models of shape `dims`.
     pub fn load(gpu: &Gpu, dims: &Dims) -> Result<Self> {
-        let [embed, attention, linear, pack] = [
-            gpu.load("embed")?,
-            gpu.load("attention_decode")?,
-            gpu.load("linear_decode")?,
-            gpu.load("pack")?,
-        ];
-        let needs = |columns: &u32| 4 * dims.planes_len() * columns + 4 * 4 * columns * LINEAR_MAX_WARPS;
-        let max_columns =
-            COLUMN_COUNTS.into_iter().filter(|c| needs(c) <= gpu.max_shared).max().ok_or_else(|| {
-                let expected = format!("what fits into {} bytes of shared memory", gpu.max_shared);
-                BackendError::CudaModel { name: "n_embd", value: dims.n_embd as usize, expected }
-            })?;
-        let shared = |i: usize| needs(&COLUMN_COUNTS[i].min(max_columns));
-        macro_rules! columns {
-            ($name:literal) => {
-                [
-                    linear.kernel(concat!($name, "_1"), shared(0))?,
-                    linear.kernel(concat!($name, "_4"), shared(1))?,
-                    linear.kernel(concat!($name, "_8"), shared(2))?,
-                ]
-            };
-        }
-        let mut modules = Vec::new();
-        let prefill = PrefillKernels::load(gpu, dims, &embed, &mut modules)?;
-        let kernels = Self {
-            embed: embed.kernel("embed_decode_f16", 0)?,
-            attention: attention.kernel("attention_decode_f32", 0)?,
-            qkv: columns!("linear_decode_qkv_f16"),
-            merge: columns!("linear_decode_attn_out_f16"),
-            fc: columns!("linear_decode_up_f16"),
-            add: columns!("linear_decode_down_f16"),
-            logits: columns!("linear_decode_logits_f16"),
-            pack_transposed: [pack.kernel("pack_transposed_f16", 0)?, pack.kernel("pack_transposed_f32", 0)?],
-            pack_rows: [pack.kernel("pack_rows_f16", 0)?, pack.kernel("pack_rows_f32", 0)?],
-            prefill,
-            max_columns,
-            modules: Vec::new(),
-        };
-        modules.extend([embed, attention, linear, pack]);
-        Ok(Self { modules, ..kernels })
+        let mut modules = vec![gpu.load("attention_decode")?, gpu.load("layernorm_prefill")?];
+        Ok(Self {
+            embed: EmbedKernels::load(gpu, &mut modules)?,
+            attention_decode: modules[0].kernel("attention_decode_f32", 0)?,
+            linear_decode: LinearDecode::load(gpu, dims, &mut modules)?,
+            layernorm_prefill: modules[1].kernel("layernorm_prefill_f32", 0)?,
+            linear_prefill: Wide::load(gpu, &mut modules)?,
+            linear_prefill_narrow: Narrow::load(gpu, dims, &mut modules)?,
+            attention_prefill: AttentionPrefill::load(gpu, dims, &mut modules)?,
+            pack: PackKernels::load(gpu, &mut modules)?,
+            modules,
+        })
     }
 
     /// Most columns of a step.
     pub fn max_columns(&self) -> usize {
-        self.max_columns as usize
+        self.linear_decode.max_columns as usize
     }
 
     /// The code that runs, for people: "sm_90" or "PTX sm_80".

@@ -1,13 +1,32 @@
-//! Launchers that pack weights while a model loads.
+//! Launchers of `kernels/pack.cu`, which pack weights while a model loads.
 
 use super::{
     super::{
-        driver::{Buffer, Gpu, Shape},
+        driver::{Buffer, Gpu, Kernel, Module, Shape},
         images::constants::{OCTET, PACK_THREADS, TILE_K, TILE_OCTETS, TILE_ROWS},
     },
-    Kernels, Packed,
+    Kernels, Packed, Traffic,
 };
 use crate::backend::Result;
+
+/// The kernels, from fp16 and from fp32.
+#[derive(Debug)]
+pub(super) struct PackKernels {
+    transposed: [Kernel; 2],
+    rows: [Kernel; 2],
+}
+
+impl PackKernels {
+    pub fn load(gpu: &Gpu, modules: &mut Vec<Module>) -> Result<Self> {
+        let module = gpu.load("pack")?;
+        let kernels = Self {
+            transposed: [module.kernel("pack_transposed_f16", 0)?, module.kernel("pack_transposed_f32", 0)?],
+            rows: [module.kernel("pack_rows_f16", 0)?, module.kernel("pack_rows_f32", 0)?],
+        };
+        modules.push(module);
+        Ok(kernels)
+    }
+}
 
 impl Kernels {
     /// Packs columns `first_k ..` of a matrix from `from`, `[n_k, n_rows]` of fp16 or, with `wide`, fp32.
@@ -43,7 +62,7 @@ impl Kernels {
             n_tiles.into(),
         ];
         // SAFETY: order and types follow kernels/pack.cu; the ranges were checked above.
-        unsafe { gpu.launch(&self.pack_transposed[usize::from(wide)], shape, &args) }
+        unsafe { gpu.launch(&self.pack.transposed[usize::from(wide)], shape, &args) }
     }
 
     /// Packs rows `first_row ..` of a matrix from `from`, `[n_rows, n_cols]` of fp16 or, with `wide`, fp32.
@@ -81,6 +100,16 @@ impl Kernels {
             n_tiles.into(),
         ];
         // SAFETY: order and types follow kernels/pack.cu; the ranges were checked above.
-        unsafe { gpu.launch(&self.pack_rows[usize::from(wide)], shape, &args) }
+        unsafe { gpu.launch(&self.pack.rows[usize::from(wide)], shape, &args) }
     }
+}
+
+/// Distinct bytes that `pack_transposed` touches, for `n_k` columns of `n_rows` elements of `width` bytes.
+pub const fn pack_transposed_traffic(n_rows: usize, n_k: usize, width: usize) -> Traffic {
+    Traffic { read: n_rows * n_k * width, written: 2 * Packed::len(n_rows, n_k) }
+}
+
+/// Distinct bytes that `pack_rows` touches, for all of `n_rows` of `n_cols` elements of `width` bytes.
+pub const fn pack_rows_traffic(n_rows: usize, n_cols: usize, width: usize) -> Traffic {
+    Traffic { read: n_rows * n_cols * width, written: 2 * Packed::len(n_rows, n_cols) }
 }

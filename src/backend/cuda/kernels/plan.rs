@@ -2,11 +2,14 @@
 
 use super::{
     super::images::constants::{
-        PLAN_PAGES, PLAN_POSITIONS, PLAN_SLOTS, PLAN_TILES, PLAN_TOKENS, TILE_QUERIES,
+        MAX_PREFILL, PLAN_PAGES, PLAN_POSITIONS, PLAN_SLOTS, PLAN_TILES, PLAN_TOKENS, TILE_QUERIES,
     },
-    Dims, MAX_TOKENS,
+    Dims,
 };
 use crate::cache::PAGE_LEN;
+
+/// Most tokens of one pass.
+pub const MAX_TOKENS: usize = MAX_PREFILL as usize;
 
 /// The tokens of one pass, as the device takes them: see `kernels/layout.h`.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! [`Mapped`]: host memory that the device writes to.
 
-use super::driver::{Arg, Gpu, failed};
+use super::{Arg, Gpu, failed};
 use crate::backend::Result;
 use cudarc::driver::{result, sys};
 use std::ptr;
@@ -16,7 +16,7 @@ pub struct Mapped {
 
 impl Mapped {
     /// `len` words, all zero.
-    pub(super) fn new(gpu: &Gpu, len: usize) -> Result<Self> {
+    pub fn new(gpu: &Gpu, len: usize) -> Result<Self> {
         let n_bytes = len * size_of::<u32>();
         // SAFETY: the memory is freed when this is dropped.
         let words = unsafe { result::malloc_host(n_bytes, sys::CU_MEMHOSTALLOC_DEVICEMAP) }
@@ -41,7 +41,7 @@ impl Mapped {
 
     /// Its address, for a kernel that writes less than `len` words.
     pub fn arg(&self) -> Arg {
-        Arg::address(self.address)
+        Arg(self.address)
     }
 }
 
