@@ -21,4 +21,5 @@ mod scheduling;
 #[path = "../scheduler/rig.rs"]
 mod scheduling_rig;
 mod step_rig;
+mod traffic;
 mod twins;
