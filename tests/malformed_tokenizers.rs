@@ -169,8 +169,8 @@ fn the_older_files_are_checked_as_well() {
         (&[("vocab.json", b"[]"), ("merges.txt", b"")], "vocab.json: not a JSON object"),
         (&[("vocab.json", b"{}"), ("merges.txt", b"")], "vocab.json: model.vocab: empty"),
         (
-            &[("vocab.json", br#"{"a": 0, "b": 2}"#), ("merges.txt", b"")],
-            "vocab.json: model.vocab: no token has the id 1",
+            &[("vocab.json", br#"{"a": 0, "b": 100}"#), ("merges.txt", b"")],
+            "vocab.json: model.vocab: 2 tokens have ids up to 100: 99 ids have no token",
         ),
         (
             &[("vocab.json", br#"{"a": 0}"#), ("merges.txt", b"a a\n")],

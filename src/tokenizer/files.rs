@@ -131,49 +131,86 @@ impl Extras {
 
     /// The special token that has the role `role`.
     fn named(&self, role: &str) -> Option<&str> {
-        let values = [self.special.get(role), self.config.get(role)];
-        values.into_iter().flatten().find_map(text_of)
+        self.role(role).and_then(text_of)
     }
 
-    /// Section `added_tokens`: special tokens by default, by role, by list; then added_tokens.json.
+    /// Section `added_tokens`: special tokens by default, by role, by list; then added_tokens_decoder and added_tokens.json. Where
+    /// several tell how a token is matched, added_tokens_decoder has the say.
     fn added_tokens(&self, vocab: &Map<String, Value>, defaults: &[&str]) -> Vec<Value> {
         // By id, because the crate numbers tokens beyond the vocabulary in the order in which they are listed.
-        let mut tokens: BTreeMap<u64, (String, bool)> = BTreeMap::new();
-        let mut add = |name: &str, id: Option<&Value>, special: bool| {
-            if let Some(id) =
-                id.or_else(|| vocab.get(name)).or_else(|| self.added.get(name)).and_then(Value::as_u64)
-            {
-                let entry = tokens.entry(id).or_insert((name.into(), special));
-                entry.1 |= special;
+        let mut tokens: BTreeMap<u64, Added> = BTreeMap::new();
+        let mut add = |token: &Value, id: Option<&Value>, special: bool| {
+            let Some(name) = text_of(token) else { return };
+            let id = id.or_else(|| vocab.get(name)).or_else(|| self.added.get(name)).and_then(Value::as_u64);
+            if let Some(id) = id {
+                let added = tokens.entry(id).or_insert_with(|| Added::new(name));
+                added.special |= special;
+                added.flags = Flags::of(token).unwrap_or(added.flags);
             }
         };
-        for name in defaults.iter().copied().chain(SPECIAL_ROLES.iter().filter_map(|role| self.named(role))) {
-            add(name, None, true);
-        }
+        let by_role = SPECIAL_ROLES.iter().filter_map(|role| self.role(role));
         let additional =
             self.special.get("additional_special_tokens").or(self.config.get("additional_special_tokens"));
-        for token in additional.and_then(Value::as_array).into_iter().flatten() {
-            if let Some(name) = text_of(token) {
-                add(name, None, true);
-            }
-        }
+        defaults.iter().for_each(|name| add(&json!(name), None, true));
+        by_role.for_each(|token| add(token, None, true));
+        additional.and_then(Value::as_array).into_iter().flatten().for_each(|token| add(token, None, true));
+        self.added.iter().for_each(|(name, id)| add(&json!(name), Some(id), false));
         for (id, token) in self.config["added_tokens_decoder"].as_object().into_iter().flatten() {
-            if let (Ok(id), Some(name)) = (id.parse::<u64>(), token["content"].as_str()) {
-                add(name, Some(&json!(id)), token["special"] == true);
+            if let Ok(id) = id.parse::<u64>() {
+                add(token, Some(&json!(id)), token["special"] == true);
             }
         }
-        for (name, id) in &self.added {
-            add(name, Some(id), false);
-        }
-        tokens.into_iter().map(|(id, (name, special))| added_token(id, &name, special)).collect()
+        tokens.into_iter().map(|(id, added)| added.into_json(id)).collect()
+    }
+
+    /// What the special token with the role `role` is.
+    fn role(&self, role: &str) -> Option<&Value> {
+        let values = [self.special.get(role), self.config.get(role)];
+        values.into_iter().flatten().find(|value| text_of(value).is_some())
     }
 }
 
-fn added_token(id: u64, content: &str, special: bool) -> Value {
-    json!({
-        "id": id, "content": content, "special": special,
-        "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
-    })
+/// A token that is matched in a text before it is split.
+struct Added {
+    content: String,
+    special: bool,
+    flags: Flags,
+}
+
+/// How it is matched.
+#[derive(Clone, Copy, Default)]
+struct Flags {
+    single_word: bool,
+    lstrip: bool,
+    rstrip: bool,
+    normalized: bool,
+}
+
+impl Flags {
+    /// Those of a token that is written as an object.
+    fn of(token: &Value) -> Option<Self> {
+        let flag = |name: &str| token[name] == true;
+        token.is_object().then(|| Self {
+            single_word: flag("single_word"),
+            lstrip: flag("lstrip"),
+            rstrip: flag("rstrip"),
+            normalized: flag("normalized"),
+        })
+    }
+}
+
+impl Added {
+    fn new(content: &str) -> Self {
+        Self { content: content.into(), special: false, flags: Flags::default() }
+    }
+
+    fn into_json(self, id: u64) -> Value {
+        let Flags { single_word, lstrip, rstrip, normalized } = self.flags;
+        json!({
+            "id": id, "content": self.content, "special": self.special,
+            "single_word": single_word, "lstrip": lstrip, "rstrip": rstrip, "normalized": normalized,
+        })
+    }
 }
 
 /// A special token is written as a text, or as an object with its content.

@@ -132,7 +132,8 @@ fn merge_parts(merge: &Value) -> Option<(&str, &str)> {
     }
 }
 
-/// Every id once, none missing.
+/// Every id once. One that no token has is a hole, which stands for nothing, as in the crate. Holes are few, for there is no end to
+/// ids; and there are none beside tokens that are added to the vocabulary, which the crate numbers by itself.
 fn list_pieces<'a>(
     vocab: &'a Vocab,
     added: &'a Value,
@@ -171,14 +172,27 @@ fn list_pieces<'a>(
     let n = by_id.len();
     let mut pieces: Vec<Piece> = by_id.into_values().collect();
     pieces.sort_unstable_by_key(|p| p.id);
-    match pieces.iter().enumerate().find(|(i, piece)| piece.id as usize != *i) {
-        Some((i, _)) => {
-            Err(("model.vocab".into(), format!("no token has the id {i}, and there are {n} tokens")))
-        }
-        None if n == 0 => Err(("model.vocab".into(), "empty".into())),
-        None => Ok(Pieces(pieces)),
+    let Some(last) = pieces.last() else { return Err(("model.vocab".into(), "empty".into())) };
+    let n_ids = last.id as usize + 1;
+    let is_beyond = |token: &Value| token["content"].as_str().is_some_and(|text| !vocab.contains_key(text));
+    if n_ids > n && added.as_array().is_some_and(|added| added.iter().any(is_beyond)) {
+        let hole = pieces.iter().zip(0..).find(|(piece, id)| piece.id != *id).map_or(0, |(_, id)| id);
+        return Err(("model.vocab".into(), format!("no token has the id {hole}, and there are {n} tokens")));
     }
+    if n_ids - n > n.max(HOLES_MIN) {
+        let what = format!("{n} tokens have ids up to {}: {} ids have no token", last.id, n_ids - n);
+        return Err(("model.vocab".into(), what));
+    }
+    let mut tokens = pieces.into_iter().peekable();
+    let piece = |id| match tokens.next_if(|piece: &Piece| piece.id == id) {
+        Some(piece) => piece,
+        None => Piece { id, text: "", special: false, added: false },
+    };
+    Ok(Pieces((0..n_ids as u32).map(piece).collect()))
 }
+
+/// So many ids may have no token, or as many as there are tokens.
+const HOLES_MIN: usize = 64;
 
 /// The crate asserts that a truncated text moves forward.
 fn check_truncation(truncation: &Value) -> Result<(), Problem> {

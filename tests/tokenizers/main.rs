@@ -130,6 +130,43 @@ fn added_tokens_and_special_tokens_map_are_honoured() {
     assert_eq!(tokenizer.decode(&[2, 4, 5, 3, 1]).unwrap(), "ab<user>b");
 }
 
+/// As tokenizer.json says it of its added tokens: how one is matched stands in added_tokens_decoder.
+#[test]
+fn added_tokens_of_the_older_files_are_matched_as_their_flags_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("vocab.json", r#"{"a": 0, "b": 1, "Ġ": 2, "c": 3, "s": 4}"#);
+    write("merges.txt", "");
+    write("added_tokens.json", r#"{"<x>": 5, "cc": 6, "<y>": 7}"#);
+    write(
+        "tokenizer_config.json",
+        r#"{"added_tokens_decoder": {
+            "5": {"content": "<x>", "lstrip": true, "rstrip": true},
+            "6": {"content": "cc", "single_word": true},
+            "7": {"content": "<y>", "rstrip": true, "special": false}}}"#,
+    );
+    let tokenizer = Tokenizer::open(folder.path()).unwrap();
+    for (text, ids) in [
+        ("a <x> b", &[0, 5, 1][..]),
+        ("a<x>b", &[0, 5, 1]),
+        ("cc s ccs", &[6, 2, 4, 2, 3, 3, 4]),
+        ("a <y> b", &[0, 2, 7, 1]),
+    ] {
+        assert_eq!(tokenizer.encode(text).unwrap(), ids, "{text}");
+    }
+}
+
+#[test]
+fn an_id_that_no_token_has_stands_for_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("vocab.json"), r#"{"a": 0, "b": 3}"#).unwrap();
+    std::fs::write(folder.path().join("merges.txt"), "").unwrap();
+    let tokenizer = Tokenizer::open(folder.path()).unwrap();
+    assert_eq!(tokenizer.n_vocab(), 4);
+    assert_eq!(tokenizer.encode("ab").unwrap(), [0, 3]);
+    assert_eq!(tokenizer.decode(&[0, 1, 2, 3]).unwrap(), "ab");
+}
+
 /// T06: text from a client cannot end a document.
 #[test]
 fn special_tokens_in_text_stay_text_unless_asked() {
