@@ -21,7 +21,7 @@ use command::Command;
 use halfwarp::engine::FinishReason;
 use input::{Input, Line};
 use settings::Settings;
-use std::io::IsTerminal;
+use std::{io::IsTerminal, path::Path};
 use text::{Text, TurnError};
 
 const AFTER_HELP: &str = "\
@@ -127,6 +127,9 @@ impl<'m> Repl<'m> {
                 Err(TurnError::Output(failure)) => return Err(failure),
                 Err(error) => note(format_args!("error: {error}")),
                 Ok(FinishReason::Cancel) => note(format_args!("[stopped; an empty line goes on]")),
+                Ok(FinishReason::Length) if self.text.n_context() < self.n_ctx() => {
+                    note(format_args!("[as many tokens as were asked for; an empty line goes on]"));
+                }
                 Ok(_) => {}
             },
             Command::Help => note(format_args!("{}", command::HELP)),
@@ -140,13 +143,31 @@ impl<'m> Repl<'m> {
                 Err(error) => note(format_args!("error: {error}")),
             },
             Command::Show => self.show()?,
-            Command::Save(path) => match self.text.save(&path) {
+            Command::Load(path) => match self.load(&path) {
+                Ok(n_tokens) => note(format_args!("{n_tokens} tokens of {path}; an empty line goes on")),
+                Err(error) => note(format_args!("error: {error}")),
+            },
+            Command::Save { path, replace } => match self.text.save(&path, replace) {
                 Ok(n) => note(format_args!("wrote {n} bytes to {path}")),
                 Err(error) => note(format_args!("error: {path}: {error}")),
             },
             Command::Exit => {}
         }
         Ok(())
+    }
+
+    /// Starts from the text of a file, and returns its number of tokens. The old text stays where the new one does not fit.
+    fn load(&mut self, path: &str) -> Result<usize, String> {
+        let mut typed = read_text(None, Some(Path::new(path))).map_err(|failure| failure.to_string())?.text;
+        strip_line_break(&mut typed);
+        let mut text = Text::new(&self.model.engine).map_err(|error| error.to_string())?;
+        let (n_tokens, n_ctx) =
+            (text.push(&typed).map_err(|error: TurnError| error.to_string())?, self.n_ctx());
+        if n_tokens >= n_ctx {
+            return Err(format!("{path} has {n_tokens} tokens, expected fewer than the context's {n_ctx}"));
+        }
+        self.text = text;
+        Ok(n_tokens)
     }
 
     fn show(&self) -> Result<(), Failure> {

@@ -119,6 +119,27 @@ fn a_full_context_stops_with_a_notice_and_loses_nothing() {
 }
 
 #[test]
+fn a_saved_text_is_not_overwritten_unasked_and_can_be_loaded() {
+    let folder = Folder::new("repl-load");
+    let steps = [
+        ("> ", "/save a\r"),
+        ("error: a: the text is empty", "Once upon\r"),
+        ("[as many tokens as were asked for", "/save a\r"),
+        ("bytes to a", "/save a\r"),
+        ("error: a: it exists; /save -f a replaces it", "/save -f a\r"),
+        ("bytes to a", "/load none\r"),
+        ("error: none: ", "/reset\r"),
+        ("the text is empty", "/load a\r"),
+        ("tokens of a", "/save b\r"),
+        ("bytes to b", "/exit\r"),
+    ];
+    let Some(run) = on_terminal(&folder, &["--temp", "0", "-n", "6"], &steps) else { return };
+    assert_eq!(run.code, Some(0), "{}", run.stdout);
+    let [a, b] = ["a", "b"].map(|name| std::fs::read_to_string(folder.file(name)).unwrap());
+    assert!(a.starts_with("Once upon") && a == b, "{a:?}, {b:?}");
+}
+
+#[test]
 fn mistakes_are_told_and_the_session_goes_on() {
     let folder = Folder::new("repl-mistakes");
     let steps = [

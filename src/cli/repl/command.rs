@@ -11,7 +11,8 @@ pub const HELP: &str = concat!(
     "  /set NAME           put a setting back to its default\n",
     "  /set                show the settings\n",
     "  /show               show the settings, the context and the text\n",
-    "  /save FILE          write the text to a file\n",
+    "  /save FILE          write the text to a new file; /save -f FILE replaces one\n",
+    "  /load FILE          start from the text of a file\n",
     "  /reset              start a new text\n",
     "  /help, /?           show this\n",
     "  /exit, /quit, /bye  end, as Ctrl-D does\n",
@@ -19,7 +20,7 @@ pub const HELP: &str = concat!(
 );
 
 /// The names of the commands, as Tab completes them.
-pub const NAMES: [&str; 8] = ["/bye", "/exit", "/help", "/quit", "/reset", "/save", "/set", "/show"];
+pub const NAMES: [&str; 9] = ["/bye", "/exit", "/help", "/load", "/quit", "/reset", "/save", "/set", "/show"];
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,8 +35,10 @@ pub enum Command {
     Set(Option<(String, Option<String>)>),
     /// Show the settings, the context and the text.
     Show,
-    /// Write the text to a file.
-    Save(String),
+    /// Write the text to a file, which is there already only where it may be replaced.
+    Save { path: String, replace: bool },
+    /// Start from the text of a file.
+    Load(String),
     /// End.
     Exit,
 }
@@ -66,8 +69,14 @@ impl Command {
                 };
                 Ok(Self::Set(Some((name.to_string(), value))))
             }
-            ("/save", Some(path)) => Ok(Self::Save(path.trim().to_string())),
-            ("/save", None) => Err("/save needs the name of a file".into()),
+            ("/save" | "/load", None) | ("/save", Some("-f")) => {
+                Err(format!("{name} needs the name of a file"))
+            }
+            ("/save", Some(rest)) => match rest.trim().strip_prefix("-f ") {
+                Some(path) => Ok(Self::Save { path: path.trim().to_string(), replace: true }),
+                None => Ok(Self::Save { path: rest.trim().to_string(), replace: false }),
+            },
+            ("/load", Some(path)) => Ok(Self::Load(path.trim().to_string())),
             ("/help" | "/?" | "/reset" | "/show" | "/exit" | "/bye" | "/quit", Some(rest)) => {
                 Err(format!("{name} takes nothing, found {:?}", rest.trim()))
             }

@@ -5,7 +5,10 @@ use halfwarp::{
     Engine, Error, Tokenizer,
     engine::{Completion, GenerateParams, Prompt, Session},
 };
-use std::io;
+use std::{
+    fs::OpenOptions,
+    io::{self, Write},
+};
 
 /// A text that grows.
 pub struct Text<'m> {
@@ -88,14 +91,24 @@ impl<'m> Text<'m> {
         Ok(self.tokenizer.decode(&self.ids)?)
     }
 
-    /// Writes the text to a file, ends its last line, and returns the number of bytes.
-    pub fn save(&self, path: &str) -> io::Result<usize> {
+    /// Writes the text to a file, ends its last line, and returns the number of bytes. A file that is there is left alone unless
+    /// it may be replaced.
+    pub fn save(&self, path: &str, replace: bool) -> io::Result<usize> {
         let mut text = self.read().map_err(io::Error::other)?;
-        if !text.is_empty() && !text.ends_with('\n') {
+        if text.is_empty() {
+            return Err(io::Error::other("the text is empty, and nothing was written"));
+        }
+        if !text.ends_with('\n') {
             text.push('\n');
         }
-        std::fs::write(path, &text)?;
-        Ok(text.len())
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).create_new(!replace).truncate(replace);
+        match options.open(path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                Err(io::Error::other(format!("it exists; /save -f {path} replaces it")))
+            }
+            file => file?.write_all(text.as_bytes()).map(|()| text.len()),
+        }
     }
 
     /// Tokens of the whole text.
