@@ -61,6 +61,9 @@ pub struct Operands<'a, E> {
     pub then: Then,
 }
 
+/// Bytes.
+const CACHE_LINE: usize = 64;
+
 /// Inputs of a block.
 pub const BLOCK: usize = 128;
 

@@ -5,7 +5,7 @@ use super::{
         simd::{Element, Kernel, LANES, Simd},
         tile::Stripe,
     },
-    Operands, finish,
+    CACHE_LINE, Operands, finish,
 };
 use std::ops::Range;
 
@@ -25,11 +25,13 @@ impl<E: Element> Kernel for Outputs<'_, '_, E> {
         let cols = self.y.cols();
         for (c, y) in self.y.row_mut(0).chunks_mut(LANES).enumerate() {
             let col = cols.start + c * LANES;
+            let mut next = Ahead::new(&self.of, col + LANES);
             let mut total = s.splat(0.0);
             for block in 0..self.of.n_blocks() {
                 let block = self.of.block(block);
                 let mut sum = s.splat(0.0);
                 for first in block.clone().step_by(LANES) {
+                    next.prefetch(s);
                     let inputs = first..block.end.min(first + LANES);
                     let w = turned(s, &self.of, col, inputs.clone());
                     let x = &self.of.x[inputs];
@@ -41,6 +43,29 @@ impl<E: Element> Kernel for Outputs<'_, '_, E> {
             }
             finish(s, &self.of, total, col, y);
         }
+    }
+}
+
+/// Asks for the weights of the next outputs, which are one run of memory, as much of it at a time as is used meanwhile.
+struct Ahead<'a, E> {
+    rest: &'a [E],
+}
+
+impl<'a, E: Element> Ahead<'a, E> {
+    /// For the [`LANES`] outputs from `col` on, as far as there are some.
+    #[inline(always)]
+    fn new(of: &Operands<'a, E>, col: usize) -> Self {
+        let (start, end) = (col.min(of.n_out) * of.n_in, (col + LANES).min(of.n_out) * of.n_in);
+        Self { rest: &of.w[start..end] }
+    }
+
+    #[inline(always)]
+    fn prefetch<S: Simd>(&mut self, s: S) {
+        let (now, rest) = self.rest.split_at(self.rest.len().min(LANES * LANES));
+        for line in now.chunks(CACHE_LINE / size_of::<E>()) {
+            s.prefetch(&line[0]);
+        }
+        self.rest = rest;
     }
 }
 

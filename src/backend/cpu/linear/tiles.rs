@@ -14,7 +14,7 @@ use super::{
         simd::{Block, Element, Kernel, LANES, Simd},
         tile::Stripe,
     },
-    BLOCK, Operands, chain, finish,
+    BLOCK, CACHE_LINE, Operands, chain, finish,
     outputs::turned,
 };
 use crate::family::Layout;
@@ -310,6 +310,3 @@ impl<'a, E: Element> Ahead<'a, E> {
         }
     }
 }
-
-/// Bytes.
-const CACHE_LINE: usize = 64;
