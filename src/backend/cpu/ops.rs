@@ -6,7 +6,7 @@
 
 use super::{
     attention::{self, Head, Span},
-    linear::{BLOCK, Join, Operands, Outputs, Part, Stream, Then, TileShape, Tiles, pack},
+    linear::{BLOCK, CACHE_LINE, Join, Operands, Outputs, Part, Stream, Then, TileShape, Tiles, pack},
     logits::{self, Logits},
     pool::Pool,
     rows,
@@ -33,15 +33,10 @@ pub struct Ops {
     isa: Isa,
     pool: Pool,
     /// One for each thread.
-    scratch: Vec<Mutex<Vec<Vector>>>,
+    scratch: Vec<Mutex<Vec<f32>>>,
     /// Packed activations, or the sums of blocks.
-    packed: Vec<Vector>,
+    packed: Vec<f32>,
 }
-
-/// Sixteen floats that share a cache line.
-#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-struct Vector([f32; LANES]);
 
 /// One layer's part of the KV cache.
 #[derive(Debug)]
@@ -279,16 +274,17 @@ fn tiles_scratch(n_tokens: usize, width: usize, cols: usize) -> usize {
 }
 
 /// Calls `f` with `len` floats of the thread's own, which hold anything.
-fn with_scratch(scratch: &[Mutex<Vec<Vector>>], thread: usize, len: usize, f: impl FnOnce(&mut [f32])) {
+fn with_scratch(scratch: &[Mutex<Vec<f32>>], thread: usize, len: usize, f: impl FnOnce(&mut [f32])) {
     let mut own = scratch[thread].lock().unwrap_or_else(PoisonError::into_inner);
     f(room(&mut own, len));
 }
 
-/// The first `len` floats of `values`, which hold anything; it is replaced by a longer one where it is too short.
-fn room(values: &mut Vec<Vector>, len: usize) -> &mut [f32] {
-    let n_vectors = len.div_ceil(LANES);
-    if values.len() < n_vectors {
-        *values = bytemuck::zeroed_vec(n_vectors);
+/// `len` floats of `values` from the start of a cache line on, which hold anything; it is replaced by a longer one where it is too
+/// short. The system gives the memory when it is first used.
+fn room(values: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if values.len() < len + LANES {
+        *values = vec![0.0; len + LANES];
     }
-    &mut bytemuck::cast_slice_mut(values)[..len]
+    let start = values.as_ptr().align_offset(CACHE_LINE);
+    &mut values[start..][..len]
 }

@@ -61,8 +61,8 @@ pub struct Operands<'a, E> {
     pub then: Then,
 }
 
-/// Bytes.
-const CACHE_LINE: usize = 64;
+/// Bytes of a cache line.
+pub const CACHE_LINE: usize = 64;
 
 /// Inputs of a block.
 pub const BLOCK: usize = 128;
