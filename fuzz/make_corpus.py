@@ -3,9 +3,15 @@
     python3 make_corpus.py
 """
 
+import collections
+import io
 import json
 import os
+import pickle
 import struct
+import sys
+import types
+import zipfile
 
 
 def write(target, name, data):
@@ -113,6 +119,115 @@ loader("config_2_to_40_positions", model(), config(n_positions=2**40))
 loader("config_other_vocabulary", model(), config(vocab_size=50257))
 loader("config_nan_epsilon", model(), b'{"model_type":"gpt2","n_layer":1,"layer_norm_epsilon":NaN}')
 loader("config_deep", model(), b'{"a":' + b"[" * 1500)
+
+# PyTorch checkpoints of the same model. Modules of these names make Python's own pickler write what PyTorch's does.
+TORCH, UTILS = types.ModuleType("torch"), types.ModuleType("torch._utils")
+sys.modules.update({"torch": TORCH, "torch._utils": UTILS})
+
+
+def fake(module, name):
+    value = type(name, (), {"__module__": module.__name__})
+    setattr(module, name, value)
+    return value
+
+
+rebuild_tensor, rebuild_parameter = fake(UTILS, "_rebuild_tensor_v2"), fake(UTILS, "_rebuild_parameter")
+NUMEL = sum(shape[0] * (shape + [1])[1] for shape in SHAPES.values())
+CLASSES = {dtype: fake(TORCH, name + "Storage") for dtype, name in [("F16", "Half"), ("F32", "Float"), ("F64", "Double")]}
+
+
+class Call:
+    def __init__(self, function, *args):
+        self.reduced = function, args
+
+    def __reduce__(self):
+        return self.reduced
+
+
+class Storage:
+    def __init__(self, dtype, key, numel):
+        self.described = "storage", CLASSES[dtype], key, "cpu", numel
+
+
+class Pickler(pickle._Pickler):
+    def persistent_id(self, value):
+        return value.described if isinstance(value, Storage) else None
+
+    # Classes stand for PyTorch's functions, and a call of them is no __newobj__.
+    def save_reduce(self, function, args, *rest, obj):
+        self.save(function), self.save(args), self.write(pickle.REDUCE)
+
+
+def tensor(storage, offset, shape, strides=None):
+    if strides is None:
+        strides = (shape[1], 1) if len(shape) == 2 else (1,)
+    return Call(rebuild_tensor, storage, offset, tuple(shape), tuple(strides), False, collections.OrderedDict())
+
+
+def checkpoint(dtype="F16", change=lambda tensors: None, fill=b"\x00\x3c", wrap=lambda tensor: tensor, **options):
+    """One storage that all tensors are views of."""
+    tensors, offset, storage = {}, 0, Storage(dtype, "0", NUMEL)
+    for name, shape in SHAPES.items():
+        tensors[name] = wrap(tensor(storage, offset, shape))
+        offset += shape[0] * (shape + [1])[1]
+    tensors = change(tensors) or tensors
+    return archive(dump(tensors, options.pop("protocol", 2)), fill * NUMEL, **options)
+
+
+def dump(value, protocol=2):
+    out = io.BytesIO()
+    Pickler(out, protocol).dump(value)
+    return out.getvalue()
+
+
+def archive(data_pkl, storage=b"", folder="a/", method=zipfile.ZIP_STORED, more={}):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as file:
+        for name, data in {"data.pkl": data_pkl, "data/0": storage, "version": b"3\n", **more}.items():
+            file.writestr(zipfile.ZipInfo(folder + name), data, method)
+    return out.getvalue()
+
+
+def pytorch(name, weights):
+    write("pytorch", name, struct.pack("<H", 0) + weights)
+
+
+def one(name, value):
+    return lambda tensors: {**tensors, name: value}
+
+
+STORAGE = Storage("F16", "0", NUMEL)
+CYCLE = {}
+CYCLE["wte.weight"] = CYCLE
+pytorch("good_f16", checkpoint())
+pytorch("good_f32", checkpoint("F32", fill=b"\x00\x00\x80\x3f"))
+pytorch("good_f64", checkpoint("F64", fill=b"\0\0\0\0\0\0\xf0\x3f"))
+pytorch("good_protocol_4", checkpoint(protocol=4))
+pytorch("good_parameters", checkpoint(wrap=lambda t: Call(rebuild_parameter, t, True, collections.OrderedDict())))
+pytorch("good_transposed", checkpoint(change=one("wpe.weight", tensor(STORAGE, 0, [N, C], [1, N]))))
+pytorch("good_byteorder", checkpoint(more={"byteorder": b"little"}))
+pytorch("f64_inexact", checkpoint("F64", fill=b"\x9a\x99\x99\x99\x99\x99\xb9\x3f"))
+pytorch("big_endian", checkpoint(more={"byteorder": b"big"}))
+pytorch("compressed", checkpoint(method=zipfile.ZIP_DEFLATED))
+pytorch("no_folder", checkpoint(folder=""))
+pytorch("torchscript", checkpoint(more={"constants.pkl": b""}))
+pytorch("half", checkpoint()[:1000])
+pytorch("calls_system", checkpoint(change=one("x", Call(os.system, "true"))))
+pytorch("training", checkpoint(change=lambda tensors: {"model": tensors}))
+pytorch("cyclic", archive(dump(CYCLE)))
+pytorch("list", archive(dump([])))
+pytorch("negative_size", checkpoint(change=one("wpe.weight", tensor(STORAGE, 0, [-N, C]))))
+pytorch("huge_size", checkpoint(change=one("x", tensor(STORAGE, 0, [2**62, 2**62], [0, 0]))))
+pytorch("huge_copy", checkpoint(change=one("x", tensor(STORAGE, 0, [2**20, 2**20], [0, 0]))))
+pytorch("beyond_storage", checkpoint(change=one("x", tensor(STORAGE, 280, [N, C]))))
+pytorch("no_such_storage", checkpoint(change=one("x", tensor(Storage("F16", "7", 4), 0, [C]))))
+pytorch("other_numel", checkpoint(change=one("x", tensor(Storage("F16", "0", 4), 0, [C]))))
+pytorch("deep", archive(b"\x80\x02)" + b"\x85" * 3000 + b"."))
+pytorch("ends_early", archive(b"\x80\x02}("))
+pytorch("memo_unknown", archive(b"\x80\x02h\x05."))
+pytorch("legacy", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.")
+pytorch("tar", b"\0" * 257 + b"ustar" + b"\0" * 250)
+
 
 STOP = {
     "none": "\x01some text\x02more",

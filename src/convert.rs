@@ -9,7 +9,11 @@ mod write;
 use crate::{
     Source,
     family::Description,
-    weights::{LoadOptions, WeightsError, checkpoint::EXTRA_FILES},
+    format::{self, WEIGHTS},
+    weights::{
+        LoadOptions, WeightsError,
+        extra::{TEMPLATES, extra_files, is_extra_file},
+    },
 };
 use serde_json::{Value, json};
 use std::{
@@ -77,9 +81,7 @@ pub fn convert_with(
     let folder = Partial::create(destination)?;
     let report = write::weights(&checkpoint, &folder.0.join("model.safetensors"), each)?;
     write_file(&folder.0.join("config.json"), pretty(config_json(&checkpoint.description)).as_bytes())?;
-    for &name in EXTRA_FILES {
-        copy_extra(source, name, &folder.0)?;
-    }
+    copy_extra_files(source, &folder.0)?;
     folder.finish(destination, replaces)?;
     Ok(report)
 }
@@ -94,19 +96,35 @@ fn check_destination(destination: &Path, options: &ConvertOptions) -> Result<boo
         Ok(metadata) if !metadata.is_dir() => return Err(ConvertError::NotAFolder { path: path() }),
         Ok(_) => {}
     }
-    for entry in fs::read_dir(destination).map_err(|source| ConvertError::Io { path: path(), source })? {
-        let entry = entry.map_err(|source| ConvertError::Io { path: path(), source })?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let is_model = name == "config.json"
-            || name == "model.safetensors.index.json"
-            || name.ends_with(".safetensors")
-            || EXTRA_FILES.contains(&&*name);
-        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if !is_model || !is_file {
-            return Err(ConvertError::OtherFiles { path: path(), name });
+    match first_other(destination, "").map_err(|source| ConvertError::Io { path: path(), source })? {
+        Some(name) => Err(ConvertError::OtherFiles { path: path(), name }),
+        None => Ok(true),
+    }
+}
+
+/// A file or folder in `folder`, which is called `prefix` in a model's folder, that is none of a model's.
+fn first_other(folder: &Path, prefix: &str) -> io::Result<Option<String>> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let kind = entry.file_type()?;
+        let other = match kind.is_dir() && name == TEMPLATES {
+            true => first_other(&entry.path(), &format!("{TEMPLATES}/"))?,
+            false => (!kind.is_file() || !is_model_file(&name)).then_some(name),
+        };
+        if other.is_some() {
+            return Ok(other);
         }
     }
-    Ok(true)
+    Ok(None)
+}
+
+fn is_model_file(name: &str) -> bool {
+    name == "config.json"
+        || name.ends_with(".safetensors")
+        || name.starts_with("pytorch_model") && name.ends_with(".bin")
+        || WEIGHTS.iter().any(|(_, index)| *index == name)
+        || is_extra_file(name)
 }
 
 /// A folder under construction, beside its destination; removed when dropped unfinished.
@@ -161,21 +179,23 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ConvertError> {
     fs::write(path, bytes).map_err(|source| ConvertError::Io { path: path.into(), source })
 }
 
-/// Copies one of the tokenizer's files, where the model has it.
-fn copy_extra(source: &Source, name: &str, folder: &Path) -> Result<(), ConvertError> {
-    let to = folder.join(name);
-    let Some(from) = source.folder().map(|folder| folder.join(name)) else {
+/// Copies what belongs to the tokenizer and the chat.
+fn copy_extra_files(source: &Source, folder: &Path) -> Result<(), ConvertError> {
+    let Some(from) = source.folder() else {
         #[cfg(feature = "bundled")]
-        if name == "tokenizer.json" {
-            return write_file(&to, crate::weights::bundled::TOKENIZER);
-        }
+        write_file(&folder.join("tokenizer.json"), crate::weights::bundled::TOKENIZER)?;
         return Ok(());
     };
-    match fs::read(&from) {
-        Ok(bytes) => write_file(&to, &bytes),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(ConvertError::Io { path: from, source }),
+    for name in extra_files(from).map_err(WeightsError::from)? {
+        let bytes =
+            format::read_up_to(format::TOKENIZER_MAX, &from.join(&name)).map_err(WeightsError::from)?;
+        let to = folder.join(&name);
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent).map_err(|source| ConvertError::Io { path: parent.into(), source })?;
+        }
+        write_file(&to, &bytes)?;
     }
+    Ok(())
 }
 
 /// The source's config.json, with the weights' new type and every field that the model depends on spelled out.

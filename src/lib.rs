@@ -45,9 +45,9 @@
 //! | [`weights`] | slots filled from a format, in their stored type | format, family, config |
 //! | [`sampler`] | logits to a token | |
 //! | [`stop`] | text to the point where it ends | |
-//! | [`tokenizer`] | text to token ids, and back as a stream | |
-//! | [`source`] | where a model is found, and its parts read | weights, tokenizer, family, config |
-//! | [`convert`] | a checkpoint of any kind, written as fp16 | source, weights, family, config |
+//! | [`tokenizer`] | text to token ids, and back as a stream | format |
+//! | [`source`] | where a model is found, and its parts read | weights, tokenizer, family, format, config |
+//! | [`convert`] | a checkpoint of any kind, written as fp16 | source, weights, family, format, config |
 //! | [`batch`] | what one forward call processes | sampler |
 //! | [`cache`] | the paged KV cache: which sequence holds which tokens where | batch |
 //! | [`backend`] | the seam, one forward call; behind it the devices and their plain twin | cache, batch, sampler, weights, family, config, memory |

@@ -13,6 +13,7 @@ pub use info::Info;
 
 use crate::{
     Tokenizer, Weights,
+    format::{FormatError, WEIGHTS, is_weights_file},
     tokenizer::TokenizerError,
     weights::{LoadOptions, WeightsError, checkpoint::Checkpoint},
 };
@@ -30,7 +31,7 @@ pub enum Source {
     Bundled,
     /// A folder with config.json, weights and a tokenizer.
     Folder(PathBuf),
-    /// A safetensors file; config.json and the tokenizer are beside it.
+    /// A safetensors file or a PyTorch checkpoint; config.json and the tokenizer are beside it.
     File(PathBuf),
 }
 
@@ -83,15 +84,15 @@ impl Source {
         found
     }
 
-    /// The model at a path: a folder, a safetensors file, or the index of its shards.
+    /// The model at a path: a folder, a weights file, or the index of its shards.
     pub fn from_path(path: &Path) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let metadata = path.metadata().map_err(|source| SourceError::Io { path: path.into(), source })?;
         if metadata.is_dir() {
             Ok(Self::Folder(path.into()))
-        } else if name == "model.safetensors.index.json" || name == "config.json" {
+        } else if name == "config.json" || WEIGHTS.iter().any(|(_, index)| *index == name) {
             Ok(Self::Folder(path.parent().unwrap_or(Path::new(".")).into()))
-        } else if name.ends_with(".safetensors") {
+        } else if is_weights_file(path) {
             Ok(Self::File(path.into()))
         } else {
             Err(SourceError::NotAModel { path: path.into() })
@@ -174,6 +175,9 @@ pub enum SourceError {
     #[cfg(feature = "hub")]
     #[error(transparent)]
     Hub(#[from] hub::HubError),
+    /// A file of the cache cannot be read.
+    #[error(transparent)]
+    File(#[from] FormatError),
     /// The operating system's error.
     #[error("{}: {source}", path.display())]
     Io {
@@ -189,7 +193,7 @@ pub enum SourceError {
         path: PathBuf,
     },
     /// A file that is not one of a model's.
-    #[error("{} is not a model: expected a folder with config.json and model.safetensors, or a .safetensors file", path.display())]
+    #[error("{} is not a model: expected a folder with config.json and model.safetensors or pytorch_model.bin, or a .safetensors or .bin file", path.display())]
     NotAModel {
         /// The path.
         path: PathBuf,

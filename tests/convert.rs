@@ -247,6 +247,87 @@ fn only_a_model_is_overwritten() {
     assert!(run(&from, Path::new("/")).unwrap_err().contains("/ exists"));
 }
 
+/// What belongs to the tokenizer and the chat.
+const EXTRA: [&str; 12] = [
+    "added_tokens.json",
+    "additional_chat_templates/rag.jinja",
+    "additional_chat_templates/tool_use.jinja",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+];
+
+#[test]
+fn every_file_of_the_tokenizer_and_the_chat_is_carried_and_replaced() {
+    let out = TempDir::new().unwrap();
+    let (from, to) = (out.path().join("from"), out.path().join("to"));
+    Model::new(Dtype::F32).write(&from);
+    fs::create_dir(from.join("additional_chat_templates")).unwrap();
+    for name in EXTRA {
+        fs::write(from.join(name), name).unwrap();
+    }
+    for name in ["README.md", "flax_model.msgpack", "additional_chat_templates/notes.txt"] {
+        fs::write(from.join(name), "not carried").unwrap();
+    }
+    run(&from, &to).unwrap();
+    // Twice: what was carried is known, so it does not stand in the way.
+    for change in ["", "changed"] {
+        for name in EXTRA {
+            assert_eq!(fs::read_to_string(to.join(name)).unwrap(), format!("{name}{change}"));
+            fs::write(from.join(name), format!("{name}changed")).unwrap();
+        }
+        assert_eq!(names(&to.join("additional_chat_templates")), ["rag.jinja", "tool_use.jinja"]);
+        assert_eq!(names(&to).len(), 10 + 3, "{:?}", names(&to));
+        overwrite(&from, &to).unwrap();
+    }
+    fs::write(to.join("additional_chat_templates/notes.txt"), "mine").unwrap();
+    let text = overwrite(&from, &to).unwrap_err();
+    assert!(
+        text.contains("\"additional_chat_templates/notes.txt\"") && text.contains("not replaced"),
+        "{text}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn files_of_the_tokenizer_that_cannot_be_read_are_named() {
+    use std::os::unix::fs::symlink;
+    let out = TempDir::new().unwrap();
+    let (from, to) = (out.path().join("from"), out.path().join("to"));
+    Model::new(Dtype::F32).write(&from);
+    for (target, found) in
+        [("nowhere", "No such file"), ("/dev/zero", "is a device"), ("/", "is a directory")]
+    {
+        symlink(target, from.join("tokenizer.model")).unwrap();
+        let text = run(&from, &to).unwrap_err();
+        assert!(text.contains("tokenizer.model") && text.contains(found), "{text}");
+        assert_eq!(names(out.path()), ["from"]);
+        fs::remove_file(from.join("tokenizer.model")).unwrap();
+    }
+}
+
+#[test]
+fn a_checkpoint_of_pytorch_is_converted_and_replaced() {
+    let out = TempDir::new().unwrap();
+    let (from, to) = (out.path().join("from"), out.path().join("to"));
+    fs::create_dir(&from).unwrap();
+    for name in ["config.json", "pytorch_model.bin"] {
+        fs::copy(Path::new("tests/pytorch/model").join(name), from.join(name)).unwrap();
+    }
+    let before = values(&Weights::open(&from).unwrap());
+    let report = run(&from, &to).unwrap();
+    assert_eq!((report.n_rounded, names(&to)), (0, vec!["config.json".into(), "model.safetensors".into()]));
+    assert_eq!(values(&Weights::open(&to).unwrap()), before);
+    overwrite(&from, &from).unwrap();
+    assert_eq!(names(&from), names(&to));
+}
+
 #[test]
 fn a_model_may_be_converted_onto_itself() {
     let out = TempDir::new().unwrap();

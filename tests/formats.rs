@@ -3,33 +3,16 @@
 #[path = "common/checkpoint.rs"]
 mod checkpoint;
 
-use checkpoint::{Dtype, Model, N_EMBD, N_VOCAB};
+use checkpoint::{Dtype, Model, N_EMBD, N_VOCAB, bits};
 use halfwarp::{
     Weights,
     backend::naive,
     source::Source,
-    weights::{Filled, LoadOptions, StoredType},
+    weights::{LoadOptions, StoredType},
 };
 use serde_json::json;
 use std::{fs, path::Path};
 use tempfile::TempDir;
-
-/// The bits of everything in `weights`, widened to fp32.
-fn bits(weights: &Weights) -> Vec<u32> {
-    let mut bits = Vec::new();
-    for (_, filled) in weights.tensors() {
-        match filled {
-            Filled::Vector(vector) => bits.extend(vector.iter().map(|v| v.to_bits())),
-            Filled::Matrix(matrix) => {
-                bits.extend([matrix.n_out() as u32, matrix.n_in() as u32]);
-                for o in 0..matrix.n_out() {
-                    bits.extend((0..matrix.n_in()).map(|i| matrix.get(o, i).to_bits()));
-                }
-            }
-        }
-    }
-    bits
-}
 
 fn logit_bits(weights: &Weights) -> Vec<u64> {
     naive::forward(weights, &[3, 1, 4, 1, 5]).into_iter().map(f64::to_bits).collect()

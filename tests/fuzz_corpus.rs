@@ -46,7 +46,12 @@ fn run_corpus(target: &str, n_least: usize, n_changed: usize, body: fn(&[u8])) {
 
 #[test]
 fn loader_corpus_and_changed_copies_pass() {
-    run_corpus("loader", 30, 50, |data| _ = loader::run(data));
+    run_corpus("loader", 30, 50, |data| _ = loader::run(data, "model.safetensors"));
+}
+
+#[test]
+fn pytorch_corpus_and_changed_copies_pass() {
+    run_corpus("pytorch", 12, 100, |data| _ = loader::run(data, "pytorch_model.bin"));
 }
 
 #[test]
@@ -66,11 +71,14 @@ fn sampler_corpus_and_changed_copies_pass() {
 
 /// The corpus is what it says it is: the models load, and what is wrong with the others is all that is wrong.
 #[test]
-fn good_files_of_the_loader_corpus_load_and_the_others_do_not() {
-    for entry in std::fs::read_dir("fuzz/corpus/loader").unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        assert_eq!(loader::run(&std::fs::read(&path).unwrap()), name.starts_with("good_"), "{name}");
+fn good_files_of_the_loaders_corpora_load_and_the_others_do_not() {
+    for (target, weights_name) in [("loader", "model.safetensors"), ("pytorch", "pytorch_model.bin")] {
+        for entry in std::fs::read_dir(format!("fuzz/corpus/{target}")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let loads = loader::run(&std::fs::read(&path).unwrap(), weights_name);
+            assert_eq!(loads, name.starts_with("good_"), "{target}/{name}");
+        }
     }
 }
 

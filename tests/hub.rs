@@ -122,7 +122,7 @@ fn answer(mut stream: TcpStream, state: &mut State) -> std::io::Result<()> {
         let body = json!({"sha": COMMIT, "siblings": siblings}).to_string();
         return reply(200, "", body.as_bytes(), usize::MAX);
     }
-    let name = path.rsplit('/').next().unwrap_or_default();
+    let name = path.split_once(COMMIT).map_or("", |(_, name)| name.trim_start_matches('/'));
     let Some(bytes) = state.files.get(name) else { return reply(404, "", b"no", 2) };
     let (large, size) = (name.ends_with(".safetensors"), bytes.len());
     let etag: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -275,14 +275,45 @@ fn shards_are_downloaded() {
 }
 
 #[test]
-fn a_model_without_safetensors_is_refused_before_its_weights_are_fetched() {
+fn a_model_in_other_formats_is_refused_before_its_weights_are_fetched() {
     let (server, cache) = (Server::new(), TempDir::new().unwrap());
     server.set(|s| {
         s.files.remove("model.safetensors");
-        s.files.insert("pytorch_model.bin".into(), vec![0; 100]);
+        s.files.insert("tf_model.h5".into(), vec![0; 100]);
     });
-    assert!(server.download(&cache, "org/model").unwrap_err().contains("no safetensors weights"));
+    let text = server.download(&cache, "org/model").unwrap_err();
+    assert!(text.contains("neither safetensors weights nor pytorch_model.bin"), "{text}");
     assert_eq!(found(&cache), None);
+}
+
+#[test]
+fn a_checkpoint_of_pytorch_is_fetched_where_there_is_nothing_else() {
+    let (server, cache) = (Server::new(), TempDir::new().unwrap());
+    let bin = fs::read("tests/pytorch/model/pytorch_model.bin").unwrap();
+    server.set(|s| _ = s.files.insert("pytorch_model.bin".into(), bin));
+    let folder = server.download(&cache, "org/both").unwrap();
+    assert!(folder.join("model.safetensors").exists() && !folder.join("pytorch_model.bin").exists());
+    server.set(|s| _ = s.files.remove("model.safetensors"));
+    let folder = server.download(&cache, "org/model").unwrap();
+    assert_eq!(found(&cache), Some(folder.clone()));
+    Weights::open(&folder).unwrap();
+}
+
+#[test]
+fn chat_templates_are_fetched_into_their_folder() {
+    let (server, cache) = (Server::new(), TempDir::new().unwrap());
+    server.set(|s| {
+        for name in
+            ["chat_template.jinja", "additional_chat_templates/tool_use.jinja", "other/tool_use.jinja"]
+        {
+            s.files.insert(name.into(), name.into());
+        }
+    });
+    let folder = server.download(&cache, "org/model").unwrap();
+    for name in ["chat_template.jinja", "additional_chat_templates/tool_use.jinja"] {
+        assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), name);
+    }
+    assert!(!folder.join("other").exists());
 }
 
 #[test]

@@ -98,6 +98,14 @@ fn every_malformed_section_is_an_error_that_names_it() {
         ),
         (set("/added_tokens/0/content", json!("")), "added_tokens[0]: content is \"\", expected a text"),
         (
+            set("/added_tokens/0/content", json!("x".repeat(4097))),
+            "added_tokens[0]: content has 4097 bytes, expected 4096 at most",
+        ),
+        (
+            set("/added_tokens", json!(vec![0; 100_001])),
+            "added_tokens: found 100001, expected 100000 at most",
+        ),
+        (
             set("/added_tokens/0/content", json!("a")),
             "added_tokens[0]: the id of \"a\" is 4, model.vocab says 0",
         ),
@@ -203,6 +211,36 @@ fn the_older_files_are_checked_as_well() {
         let error = Tokenizer::open(folder.path()).unwrap_err().to_string();
         assert!(error.contains(expected), "{error:?} does not contain {expected:?}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_there_and_cannot_be_read_is_an_error_that_names_it() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    assert!(Tokenizer::find(folder.path()).unwrap().is_none());
+    std::fs::write(folder.path().join("vocab.json"), r#"{"a": 0}"#).unwrap();
+    for name in ["tokenizer.json", "merges.txt", "added_tokens.json", "vocab.txt"] {
+        let path = folder.path().join(name);
+        for (target, found) in
+            [("nowhere", "No such file"), ("/dev/zero", "is a device"), ("/", "is a directory")]
+        {
+            symlink(target, &path).unwrap();
+            let error = Tokenizer::find(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(found), "{error}");
+            std::fs::remove_file(&path).unwrap();
+        }
+        match name {
+            // added_tokens.json is read with the files before it, vocab.txt without them.
+            "merges.txt" => std::fs::write(&path, "").unwrap(),
+            "added_tokens.json" => std::fs::remove_file(folder.path().join("merges.txt")).unwrap(),
+            _ => {}
+        }
+    }
+    let large = std::fs::File::create(folder.path().join("tokenizer.json")).unwrap();
+    large.set_len(100 << 20).unwrap();
+    let error = Tokenizer::find(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("tokenizer.json has 104857600 bytes, the limit is 67108864"), "{error}");
 }
 
 /// A file may ask for truncation or padding; a prompt is encoded whole all the same.

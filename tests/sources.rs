@@ -76,11 +76,14 @@ fn paths_are_folders_files_or_the_index_of_shards() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().to_str().unwrap();
     Model::new(Dtype::F16).write(folder.path());
-    fs::write(folder.path().join("model.safetensors.index.json"), "{}").unwrap();
+    for index in ["model.safetensors.index.json", "pytorch_model.bin.index.json"] {
+        fs::write(folder.path().join(index), "{}").unwrap();
+    }
     assert_eq!(Source::find(path).unwrap(), Source::Folder(path.into()));
     for (file, expected) in [
         ("model.safetensors", Source::File(folder.path().join("model.safetensors"))),
         ("model.safetensors.index.json", Source::Folder(path.into())),
+        ("pytorch_model.bin.index.json", Source::Folder(path.into())),
         ("config.json", Source::Folder(path.into())),
     ] {
         let found = Source::find(&format!("{path}/{file}")).unwrap();
@@ -107,6 +110,7 @@ fn paths_that_are_no_model_say_so() {
     says("./absent", "no such file or folder");
     says("absent.safetensors", "no such file or folder");
     says("tests/..//absent", "no such file or folder");
+    says("absent.bin", "no such file or folder");
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink("nowhere", folder.path().join("link")).unwrap();
@@ -198,6 +202,31 @@ fn names_cannot_lead_out_of_the_cache() {
     for name in ["gpt2", "org/model-1.5_x", "org/model@main", "org/model@refs/pr/12", "gpt2@v1.0"] {
         assert!(ModelId::parse(name).is_some(), "{name:?}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reference_is_a_small_regular_file() {
+    let root = TempDir::new().unwrap();
+    put_in_cache(root.path(), "org/model", "main", 30);
+    let path = root.path().join("models--org--model/refs/main");
+    let says = |expected: &str| {
+        let error =
+            HubCache::new(root.path()).find(&ModelId::parse("org/model").unwrap()).unwrap_err().to_string();
+        assert!(error.contains("refs/main") && error.contains(expected), "{error}");
+    };
+    fs::write(&path, "a".repeat(2000)).unwrap();
+    says("2000 bytes, the limit is 1024");
+    fs::remove_file(&path).unwrap();
+    for (target, expected) in
+        [("/dev/zero", "is a device"), ("nowhere", "No such file"), ("..", "is a directory")]
+    {
+        std::os::unix::fs::symlink(target, &path).unwrap();
+        says(expected);
+        fs::remove_file(&path).unwrap();
+    }
+    checkpoint::make_pipe(&path);
+    says("is a named pipe");
 }
 
 #[cfg(unix)]

@@ -445,7 +445,7 @@ hw_status hw_log_set(hw_log_callback callback,
 /// Fills in the defaults; `size` is sizeof *params.
 hw_status hw_engine_params_default(struct hw_engine_params *params, size_t size);
 
-/// Opens a model: a folder, a safetensors file or a name in the Hugging Face cache. "tales" is the small model that comes with the
+/// Opens a model: a folder, a weights file or a name in the Hugging Face cache. "tales" is the small model that comes with the
 /// library. `params` may be NULL. Nothing is downloaded.
 hw_status hw_engine_open(const char *model,
                          size_t model_len,

@@ -64,7 +64,7 @@ pub unsafe extern "C" fn hw_engine_params_default(params: *mut hw_engine_params,
     })
 }
 
-/// Opens a model: a folder, a safetensors file or a name in the Hugging Face cache. "tales" is the small model that comes with the
+/// Opens a model: a folder, a weights file or a name in the Hugging Face cache. "tales" is the small model that comes with the
 /// library. `params` may be NULL. Nothing is downloaded.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hw_engine_open(

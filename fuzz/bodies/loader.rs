@@ -1,7 +1,6 @@
 //! A model folder of any content: an error in words, or weights that can be read; mapping and reading say the same.
 //!
-//! Input: the length of config.json (two bytes, low first), config.json, model.safetensors. Length 0 stands for
-//! [`CONFIG`].
+//! Input: the length of config.json (two bytes, low first), config.json, the weights file. Length 0 stands for [`CONFIG`].
 
 use halfwarp::{
     Source,
@@ -14,8 +13,8 @@ use std::path::Path;
 const CONFIG: &str =
     r#"{"model_type": "gpt2", "vocab_size": 5, "n_positions": 3, "n_embd": 4, "n_head": 2, "n_layer": 1}"#;
 
-/// Returns whether the model loads.
-pub fn run(data: &[u8]) -> bool {
+/// Returns whether the model loads, with the rest of `data` as its file `weights_name`.
+pub fn run(data: &[u8], weights_name: &str) -> bool {
     let Some((length, rest)) = data.split_first_chunk::<2>() else { return false };
     let n_config = usize::from(u16::from_le_bytes(*length));
     let Some((config, weights)) = rest.split_at_checked(n_config) else { return false };
@@ -24,7 +23,7 @@ pub fn run(data: &[u8]) -> bool {
         std::fs::write(folder.path().join(name), bytes).expect("room for a temporary file");
     };
     write("config.json", if config.is_empty() { CONFIG.as_bytes() } else { config });
-    write("model.safetensors", weights);
+    write(weights_name, weights);
 
     let mapped = load(folder.path(), false);
     let read = load(folder.path(), true);

@@ -5,5 +5,5 @@
 mod body;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    body::run(data);
+    body::run(data, "model.safetensors");
 });

@@ -80,9 +80,24 @@ pub fn code(outcome: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// `message` with its line breaks made visible: names of files and texts of others may contain any.
-fn one_line(message: &str) -> String {
-    message.trim_end().replace('\n', "\\n").replace('\r', "\\r")
+/// Most characters of a message that are shown.
+const LONGEST: usize = 4000;
+
+/// `message` as one line that only says something: names of files and texts of others may hold line breaks and whatever else a
+/// terminal acts on, and be of any length.
+pub fn one_line(message: &str) -> String {
+    let message = message.trim_end();
+    let mut line = String::with_capacity(message.len().min(LONGEST));
+    for c in message.chars().take(LONGEST) {
+        match halfwarp::format::acts(c) {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    match message.chars().count() {
+        0..=LONGEST => line,
+        n => format!("{line}… ({n} characters)"),
+    }
 }
 
 #[cfg(test)]
@@ -92,5 +107,12 @@ mod tests {
     #[test]
     fn a_message_with_line_breaks_stays_one_line() {
         assert_eq!(one_line("bad name \"a\nb\"\r\n"), "bad name \"a\\nb\"");
+        assert_eq!(one_line("\x1b[2Jgone\u{202e}"), "\\u{1b}[2Jgone\\u{202e}");
+    }
+
+    #[test]
+    fn a_message_without_end_is_cut() {
+        let line = one_line(&"x".repeat(1 << 24));
+        assert!(line.len() < 5000 && line.ends_with("x… (16777216 characters)"), "{} bytes", line.len());
     }
 }

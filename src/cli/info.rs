@@ -1,7 +1,7 @@
 //! `halfwarp info`: what is in a model, and what this machine offers it.
 
 use super::{
-    exit::Failure,
+    exit::{Failure, one_line},
     footprint::Footprint,
     machine,
     model::ModelArgs,
@@ -198,5 +198,5 @@ impl Info {
 }
 
 fn row(name: &str, value: &str) -> String {
-    format!("  {name:11} {value}")
+    format!("  {name:11} {}", one_line(value))
 }

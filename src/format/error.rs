@@ -1,5 +1,6 @@
 //! Why a weights file was refused. Every text names the file, and the tensor where there is one.
 
+use super::Shown;
 use std::{io, path::PathBuf};
 
 /// Why a weights file was refused.
@@ -23,20 +24,24 @@ pub enum FormatError {
         found: &'static str,
     },
     /// A folder without weights that can be read.
-    #[error("{} has no model.safetensors or model.safetensors.index.json{hint}", folder.display())]
+    #[error(
+        "{} has no model.safetensors or model.safetensors.index.json, and no pytorch_model.bin or \
+         pytorch_model.bin.index.json",
+        folder.display()
+    )]
     NoWeights {
         /// The folder.
         folder: PathBuf,
-        /// What to do, where the folder holds weights in another format.
-        hint: &'static str,
     },
     /// A file in another format.
-    #[error("{} is {found}, not safetensors weights", path.display())]
+    #[error("{} is {found}, expected {expected}", path.display())]
     OtherFormat {
         /// The file.
         path: PathBuf,
         /// What it is, and what to do.
         found: &'static str,
+        /// What its name says it is.
+        expected: &'static str,
     },
     /// A text file, such as config.json, beyond any sensible size.
     #[error("{} has {found} bytes, the limit is {limit}", path.display())]
@@ -79,11 +84,29 @@ pub enum FormatError {
         offset: u64,
     },
     /// A tensor's entry in the header contradicts itself.
-    #[error("{}: tensor {name} {message}", path.display())]
+    #[error("{}: tensor {} {message}", path.display(), Shown(name))]
     Tensor {
         /// The file.
         path: PathBuf,
         /// The tensor.
+        name: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The directory of a PyTorch checkpoint cannot be read.
+    #[error("{}: the zip archive is malformed: {message}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A record of a PyTorch checkpoint, which is one file of its archive, is not what it should be.
+    #[error("{}: record {} {message}", path.display(), Shown(name))]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// The record.
         name: String,
         /// What is wrong with it.
         message: String,
@@ -98,7 +121,7 @@ pub enum FormatError {
         /// Size on disk.
         found: u64,
     },
-    /// model.safetensors.index.json is malformed.
+    /// An index of shards is malformed.
     #[error("{}: {message}", path.display())]
     Index {
         /// The file.
@@ -106,12 +129,12 @@ pub enum FormatError {
         /// What is wrong.
         message: String,
     },
-    /// Reading into memory, and there is not enough of it.
+    /// Reading or copying into memory, and there is not enough of it.
     #[error("{}: no memory for {bytes} bytes", path.display())]
     NoMemory {
         /// The file.
         path: PathBuf,
-        /// Its size.
+        /// What was asked for.
         bytes: u64,
     },
 }

@@ -1,10 +1,9 @@
-//! One weights file: opened without blocking, its header checked against its size, then mapped or read.
+//! One file: opened without blocking, looked at, then mapped or read.
 //!
-//! The rule that the checks follow: the size of the *open* file must equal what the header says before the file is
-//! mapped, so a map never reaches past the end of the file as it was at that moment. Tested in
-//! `tests/malformed_weights/`.
+//! A map has the size of the *open* file, so it never reaches past the end of the file as it was at that moment; what a file
+//! says of itself is held against that size. Tested in `tests/malformed_weights/` and `tests/pytorch/`.
 
-use super::{FormatError, mapped::Registration, safetensors::Header};
+use super::{FormatError, mapped::Registration};
 use crate::memory;
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -18,10 +17,9 @@ use std::{
 pub enum Bytes {
     /// Mapped.
     Map(Mapped),
-    /// Read into memory.
+    /// In memory of our own: read, or copied from a file that stores it in another order or type.
     Read(memmap2::Mmap),
     /// Compiled in.
-    #[cfg_attr(not(feature = "bundled"), allow(dead_code))]
     Static(&'static [u8]),
 }
 
@@ -59,15 +57,19 @@ fn stamp(metadata: &Metadata) -> (u64, Option<SystemTime>) {
     (metadata.len(), metadata.modified().ok())
 }
 
-/// Opens the safetensors file at `path` and checks it; with `read` it is read into memory instead of mapped.
-pub fn open(path: &Path, read: bool) -> Result<(Header, Bytes), FormatError> {
+/// Opens the file at `path`, which `inspect` sees, with its size, before it is mapped; with `read` it is read into memory instead.
+pub fn open<T>(
+    path: &Path,
+    read: bool,
+    inspect: impl FnOnce(&File, u64) -> Result<T, FormatError>,
+) -> Result<(T, Bytes), FormatError> {
     let io = |source| FormatError::Io { path: path.into(), source };
     let mut file = open_regular(path)?;
     let metadata = file.metadata().map_err(io)?;
-    let header = Header::read(&file, metadata.len(), path)?;
+    let inspected = inspect(&file, metadata.len())?;
     if read {
         file.rewind().map_err(io)?;
-        return Ok((header, read_all(file, metadata.len(), path)?));
+        return Ok((inspected, read_all(file, metadata.len(), path)?));
     }
     // SAFETY: the map is read-only, and no Rust code writes to the file. Another process can: writing changes the
     // weights under us, which `Weights::changed_on_disk` detects, and truncating makes a later access end the process
@@ -78,20 +80,30 @@ pub fn open(path: &Path, read: bool) -> Result<(Header, Bytes), FormatError> {
     }
     let registration = Registration::new(&map, path);
     let stamp = stamp(&metadata);
-    Ok((header, Bytes::Map(Mapped { _registration: registration, map, file, path: path.into(), stamp })))
+    Ok((inspected, Bytes::Map(Mapped { _registration: registration, map, file, path: path.into(), stamp })))
 }
+
+/// Most bytes of config.json, of an index of shards, or of a template.
+const TEXT_MAX: u64 = 16 << 20;
+
+/// Most bytes of a file of a tokenizer: twice the largest in use.
+pub const TOKENIZER_MAX: u64 = 64 << 20;
 
 /// The whole of a small text file, such as config.json.
 pub fn read_text(path: &Path) -> Result<Vec<u8>, FormatError> {
-    const LIMIT: u64 = 16 << 20;
+    read_up_to(TEXT_MAX, path)
+}
+
+/// The whole of a file of at most `limit` bytes.
+pub fn read_up_to(limit: u64, path: &Path) -> Result<Vec<u8>, FormatError> {
     let io = |source| FormatError::Io { path: path.into(), source };
     let file = open_regular(path)?;
     let found = file.metadata().map_err(io)?.len();
-    if found > LIMIT {
-        return Err(FormatError::TooLarge { path: path.into(), found, limit: LIMIT });
+    if found > limit {
+        return Err(FormatError::TooLarge { path: path.into(), found, limit });
     }
     let mut text = Vec::new();
-    file.take(LIMIT).read_to_end(&mut text).map_err(io)?;
+    file.take(limit).read_to_end(&mut text).map_err(io)?;
     Ok(text)
 }
 

@@ -19,7 +19,9 @@ struct Block {
 }
 
 impl Block {
-    const EMPTY: Self = Self { slots: [Slot::FREE; N_SLOTS], next: AtomicPtr::new(ptr::null_mut()) };
+    const fn empty() -> Self {
+        Self { slots: [const { Slot::free() }; N_SLOTS], next: AtomicPtr::new(ptr::null_mut()) }
+    }
 
     /// The block after this one, if there is one.
     fn next(&self) -> Option<&'static Self> {
@@ -29,7 +31,7 @@ impl Block {
 
     /// The block after this one, made where there is none.
     fn grow(&self) -> &'static Self {
-        let made = Box::into_raw(Box::new(Self::EMPTY));
+        let made = Box::into_raw(Box::new(Self::empty()));
         match self.next.compare_exchange(ptr::null_mut(), made, AcqRel, Acquire) {
             // SAFETY: `made` is a block that is leaked here: nothing gives it back.
             Ok(_) => unsafe { &*made },
@@ -43,7 +45,7 @@ impl Block {
     }
 }
 
-static BLOCKS: Block = Block::EMPTY;
+static BLOCKS: Block = Block::empty();
 
 /// The slots of all blocks.
 fn slots() -> impl Iterator<Item = &'static Slot> {
@@ -63,12 +65,14 @@ struct Slot {
 const CLAIMED: usize = 1;
 
 impl Slot {
-    const FREE: Self = Self {
-        start: AtomicUsize::new(0),
-        len: AtomicUsize::new(0),
-        path: AtomicPtr::new(ptr::null_mut()),
-        path_len: AtomicUsize::new(0),
-    };
+    const fn free() -> Self {
+        Self {
+            start: AtomicUsize::new(0),
+            len: AtomicUsize::new(0),
+            path: AtomicPtr::new(ptr::null_mut()),
+            path_len: AtomicUsize::new(0),
+        }
+    }
 
     fn claim(&self) -> bool {
         self.start.compare_exchange(0, CLAIMED, Acquire, Relaxed).is_ok()

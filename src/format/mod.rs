@@ -1,22 +1,32 @@
 //! Weights files: bytes -> named tensors, where they are.
 //!
-//! A file is opened without blocking, checked against its own header, and mapped; nothing here knows what a tensor is for.
-//! Called by [`Checkpoint`](crate::weights::checkpoint::Checkpoint). Tested in `tests/malformed_weights/`.
+//! A file is opened without blocking, checked against what it says of itself, and mapped; nothing here knows what a tensor is
+//! for. Called by [`Checkpoint`](crate::weights::checkpoint::Checkpoint). Tested in `tests/malformed_weights/` and
+//! `tests/pytorch/`.
 //!
 //! - `file`: one file, opened and mapped or read.
 //! - `safetensors`: the header of a safetensors file.
+//! - `pytorch`: the records and the pickle of a PyTorch checkpoint.
+//! - `narrow`: float64 as fp32.
+//! - `foreign`: files of other kinds.
+//! - `shown`: names that a file made up.
 //! - [`mapped`]: what is mapped where, for a program's signal handler.
 
 mod error;
 mod file;
+mod foreign;
 pub mod mapped;
+mod narrow;
+mod pytorch;
 mod safetensors;
+mod shown;
 
 pub use ::safetensors::Dtype;
 pub use error::FormatError;
-pub(crate) use file::{Bytes, read_text};
+pub(crate) use file::{Bytes, TOKENIZER_MAX, read_text, read_up_to};
+pub(crate) use shown::Shown;
+pub use shown::acts;
 
-use safetensors::Header;
 use std::{
     collections::BTreeMap,
     io,
@@ -24,6 +34,18 @@ use std::{
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
+
+/// The weights of a folder, the format that is preferred first: one file, or the index of its shards.
+pub(crate) const WEIGHTS: [(&str, &str); 2] = [
+    ("model.safetensors", "model.safetensors.index.json"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+];
+
+/// Most tensors in one file.
+const MAX_TENSORS: usize = 100_000;
+
+/// Most dimensions of a tensor.
+const MAX_DIMS: usize = 8;
 
 /// What wrappers put before a tensor's name when they save, any number of them.
 const WRAPPERS: [&str; 2] = ["_orig_mod.", "module."];
@@ -59,21 +81,25 @@ pub(crate) struct Tensors {
 }
 
 impl Tensors {
-    /// Opens the weights at `path`: a safetensors file, or a folder with one or with an index of shards. From the names
-    /// `prefixes` are cut, and what wrappers put before them.
+    /// Opens the weights at `path`: a weights file, or a folder with one or with an index of shards. From the names `prefixes`
+    /// are cut, and what wrappers put before them.
     pub fn open(path: &Path, prefixes: &'static [&'static str], read: bool) -> Result<Self, FormatError> {
         let mut tensors = Self { by_name: BTreeMap::new(), files: Vec::new(), prefixes, read };
-        let (whole, index) = (path.join("model.safetensors"), path.join("model.safetensors.index.json"));
         if is_weights_file(path) {
             tensors.add_file(path)?;
-        } else if exists(&whole)? {
-            tensors.add_file(&whole)?;
-        } else if exists(&index)? {
-            tensors.add_shards(&index)?;
-        } else {
-            return Err(no_weights(path));
+            return Ok(tensors);
         }
-        Ok(tensors)
+        for (whole, index) in WEIGHTS {
+            let (whole, index) = (path.join(whole), path.join(index));
+            if exists(&whole)? {
+                tensors.add_file(&whole)?;
+                return Ok(tensors);
+            } else if exists(&index)? {
+                tensors.add_shards(&index)?;
+                return Ok(tensors);
+            }
+        }
+        Err(FormatError::NoWeights { folder: path.into() })
     }
 
     /// The tensors of a safetensors file that is compiled in; `path` is what to call it.
@@ -83,10 +109,10 @@ impl Tensors {
         path: &Path,
         prefixes: &'static [&'static str],
     ) -> Result<Self, FormatError> {
-        let header = Header::read(bytes, bytes.len() as u64, path)?;
+        let header = safetensors::Header::read(bytes, bytes.len() as u64, path)?;
         let files = vec![(path.into(), bytes.len() as u64)];
         let mut tensors = Self { by_name: BTreeMap::new(), files, prefixes, read: false };
-        tensors.add(header, Bytes::Static(bytes), path)?;
+        tensors.add(header.tensors(Bytes::Static(bytes)), path)?;
         Ok(tensors)
     }
 
@@ -95,24 +121,29 @@ impl Tensors {
         self.by_name.get(name)
     }
 
-    fn add_file(&mut self, path: &Path) -> Result<(), FormatError> {
-        let (header, bytes) = file::open(path, self.read)?;
-        self.files.push((path.into(), bytes.as_ref().len() as u64));
-        self.add(header, bytes, path)
+    /// Makes fp32 of the tensor `name` if it is float64 and fp32 holds all of it.
+    pub fn narrow(&mut self, name: &str) -> Result<(), FormatError> {
+        match self.by_name.get_mut(name) {
+            Some(tensor) if tensor.dtype == Dtype::F64 => narrow::narrow(tensor),
+            _ => Ok(()),
+        }
     }
 
-    fn add(&mut self, header: Header, bytes: Bytes, path: &Path) -> Result<(), FormatError> {
-        let bytes = Arc::new(bytes);
-        for (name, entry) in header.tensors {
-            let (start, end) = entry.data_offsets;
-            let range = header.data_start + start..header.data_start + end;
-            let key = self.without_prefix(&name).to_string();
-            let (dtype, shape) = (entry.dtype, entry.shape.0);
+    fn add_file(&mut self, path: &Path) -> Result<(), FormatError> {
+        let open = if is_safetensors(path) { safetensors::open } else { pytorch::open };
+        let (tensors, len) = open(path, self.read)?;
+        self.files.push((path.into(), len));
+        self.add(tensors, path)
+    }
+
+    fn add(&mut self, tensors: Vec<Tensor>, path: &Path) -> Result<(), FormatError> {
+        for tensor in tensors {
+            let key = self.without_prefix(&tensor.name).to_string();
             if let Some(other) = self.by_name.get(&key) {
-                let message = format!("is there twice, the other time as {}", other.name);
-                return Err(FormatError::Tensor { path: path.into(), name, message });
+                let message = format!("is there twice, the other time as {}", Shown(&other.name));
+                return Err(FormatError::Tensor { path: path.into(), name: tensor.name, message });
             }
-            self.by_name.insert(key, Tensor { name, dtype, shape, file: bytes.clone(), range });
+            self.by_name.insert(key, tensor);
         }
         Ok(())
     }
@@ -127,7 +158,11 @@ impl Tensors {
         let mut shards: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (tensor, shard) in map {
             let shard = shard.as_str().filter(|s| is_file_name(s)).ok_or_else(|| {
-                fail(format!("tensor {tensor} is in {shard}, expected the name of a file beside the index"))
+                let (tensor, shard) = (Shown(tensor), shard.to_string());
+                fail(format!(
+                    "tensor {tensor} is in {}, expected the name of a file beside the index",
+                    Shown(&shard)
+                ))
             })?;
             shards.entry(shard).or_default().push(tensor);
         }
@@ -135,7 +170,7 @@ impl Tensors {
             self.add_file(&index.with_file_name(shard))?;
             let missing = tensors.into_iter().find(|t| !self.by_name.contains_key(self.without_prefix(t)));
             if let Some(name) = missing {
-                return Err(fail(format!("tensor {name} is not in {shard}")));
+                return Err(fail(format!("tensor {} is not in {shard}", Shown(name))));
             }
         }
         Ok(())
@@ -152,29 +187,26 @@ impl Tensors {
 
 /// Whether `path` is that of a weights file, not of a folder.
 pub(crate) fn is_weights_file(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == "safetensors") && !path.is_dir()
+    (is_safetensors(path) || path.extension().is_some_and(|e| e == "bin")) && !path.is_dir()
 }
 
-/// Whether `name` is one plain component: no folder, no `..`, nothing absolute.
+fn is_safetensors(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "safetensors")
+}
+
+/// Whether `name` is one plain component of a weights file: no folder, no `..`, nothing absolute, nothing that acts on a terminal.
 fn is_file_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
-    matches!((components.next(), components.next()), (Some(Component::Normal(c)), None) if c == name)
+    let is_one =
+        matches!((components.next(), components.next()), (Some(Component::Normal(c)), None) if c == name);
+    is_one && name.len() <= 255 && !name.contains(acts)
 }
 
 /// Whether something is at `path`. A link into nowhere or a loop of links is there, and opening it says what is wrong.
-fn exists(path: &Path) -> Result<bool, FormatError> {
+pub(crate) fn exists(path: &Path) -> Result<bool, FormatError> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(source) => Err(FormatError::Io { path: path.into(), source }),
     }
-}
-
-fn no_weights(folder: &Path) -> FormatError {
-    let hint = if folder.join("pytorch_model.bin").exists() {
-        "; it has pytorch_model.bin: save it with `save_pretrained(..., safe_serialization=True)`"
-    } else {
-        ""
-    };
-    FormatError::NoWeights { folder: folder.into(), hint }
 }

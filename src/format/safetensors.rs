@@ -4,38 +4,39 @@
 //! `safetensors` crate defines the element types; its own checks name at most one tensor, let duplicates pass and allow
 //! headers of 100 MB, so this reader replaces them and is compared with it in `tests/malformed_weights/`.
 
-use super::FormatError;
+use super::{Bytes, FormatError, MAX_DIMS, MAX_TENSORS, Tensor, file, foreign::other_format};
 use ::safetensors::Dtype;
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use std::{collections::HashSet, fmt, io::Read, path::Path};
+use std::{collections::HashSet, fmt, io::Read, path::Path, sync::Arc};
 
 /// Longest header, in bytes. That of GPT-2 XL has under 100 KiB.
 const MAX_LEN: u64 = 16 << 20;
 
-/// Most tensors in one file.
-const MAX_TENSORS: usize = 100_000;
-
-/// Most dimensions of a tensor.
-const MAX_DIMS: usize = 8;
+/// Opens the file at `path` and lists its tensors, and its size.
+pub fn open(path: &Path, read: bool) -> Result<(Vec<Tensor>, u64), FormatError> {
+    let (header, bytes) = file::open(path, read, |file, len| Header::read(file, len, path))?;
+    let len = bytes.as_ref().len() as u64;
+    Ok((header.tensors(bytes), len))
+}
 
 /// A file's tensors, in the order of their data.
 pub struct Header {
     /// Name and place of each tensor.
-    pub tensors: Vec<(String, Entry)>,
+    tensors: Vec<(String, Entry)>,
     /// Where the data starts in the file.
-    pub data_start: usize,
+    data_start: usize,
 }
 
 /// One tensor's entry.
 #[derive(Deserialize)]
-pub struct Entry {
-    pub dtype: Dtype,
-    pub shape: Shape,
+struct Entry {
+    dtype: Dtype,
+    shape: Shape,
     /// First byte and the byte after the last, from the start of the data.
-    pub data_offsets: (usize, usize),
+    data_offsets: (usize, usize),
 }
 
 impl Header {
@@ -46,7 +47,7 @@ impl Header {
         let mut start = Vec::with_capacity(64);
         file.by_ref().take(64).read_to_end(&mut start).map_err(io)?;
         if let Some(found) = other_format(&start) {
-            return Err(FormatError::OtherFormat { path: path(), found });
+            return Err(FormatError::OtherFormat { path: path(), found, expected: "safetensors weights" });
         }
         let Some(&length) = start.first_chunk::<8>() else {
             return Err(FormatError::HeaderCut { path: path(), needed: 8, found: len });
@@ -80,21 +81,16 @@ impl Header {
         }
         Ok(Self { tensors, data_start: 8 + length as usize })
     }
-}
 
-/// What a file is that people take for weights, by its first bytes.
-fn other_format(start: &[u8]) -> Option<&'static str> {
-    let text = start.trim_ascii_start().to_ascii_lowercase();
-    if text.starts_with(b"version https://git-lfs") {
-        Some("a Git LFS pointer (run `git lfs pull`, or download the file itself)")
-    } else if text.starts_with(b"<!doctype") || text.starts_with(b"<html") || text.starts_with(b"<?xml") {
-        Some("a web page (the download got an error page)")
-    } else if start.starts_with(b"GGUF") {
-        Some("a GGUF file")
-    } else if start.starts_with(b"PK\x03\x04") || start.starts_with(b"\x80\x02") {
-        Some("a PyTorch file (convert it with `save_pretrained(..., safe_serialization=True)`)")
-    } else {
-        None
+    /// The tensors, in the file that the header was read from.
+    pub fn tensors(self, file: Bytes) -> Vec<Tensor> {
+        let file = Arc::new(file);
+        let tensor = |(name, entry): (String, Entry)| {
+            let (start, end) = entry.data_offsets;
+            let range = self.data_start + start..self.data_start + end;
+            Tensor { name, dtype: entry.dtype, shape: entry.shape.0, file: file.clone(), range }
+        };
+        self.tensors.into_iter().map(tensor).collect()
     }
 }
 

@@ -5,11 +5,15 @@
 //! Called by [`Source::find`](super::Source::find). Tested in `tests/sources.rs`.
 
 use super::SourceError;
+use crate::format::{exists, read_up_to};
 use std::{
     env,
     ffi::{OsStr, OsString},
     path::{Path, PathBuf},
 };
+
+/// Most bytes of a file with a commit, which has 40.
+const REFERENCE_MAX: u64 = 1024;
 
 /// A model's name on the hub: `[org/]name[@revision]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +36,8 @@ impl ModelId {
         // A branch may have slashes, as in refs/pr/1.
         let ok = parts.len() <= 2
             && parts.iter().chain(&revision.split('/').collect::<Vec<_>>()).all(|p| is_part(p));
-        let is_file = name.ends_with(".safetensors") || name.ends_with(".json") || name.contains("--");
+        let is_file =
+            [".safetensors", ".bin", ".json"].iter().any(|end| name.ends_with(end)) || name.contains("--");
         (ok && !is_file).then(|| Self { name: name.into(), revision: revision.into() })
     }
 
@@ -136,10 +141,9 @@ fn expanded(path: &OsStr, home: Option<PathBuf>, var: &dyn Fn(&str) -> Option<Os
 /// [`ModelId::parse`]), and a commit read from a reference must be hexadecimal, so neither leads out of the folder.
 fn snapshot(folder: &Path, revision: &str) -> Result<Option<PathBuf>, SourceError> {
     let reference = folder.join("refs").join(revision);
-    let commit = match std::fs::read_to_string(&reference) {
-        Ok(commit) => commit.trim().to_string(),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => revision.to_string(),
-        Err(source) => return Err(SourceError::Io { path: reference, source }),
+    let commit = match exists(&reference)? {
+        true => String::from_utf8_lossy(&read_up_to(REFERENCE_MAX, &reference)?).trim().to_string(),
+        false => revision.to_string(),
     };
     let is_commit = !commit.is_empty() && commit.chars().all(|c| c.is_ascii_hexdigit());
     let snapshot = folder.join("snapshots").join(&commit);

@@ -11,7 +11,10 @@ use super::{
     Progress, Source, SourceError,
     cache::{HubCache, ModelId},
 };
-use crate::weights::checkpoint::EXTRA_FILES;
+use crate::{
+    format::{WEIGHTS, read_text},
+    weights::extra::is_extra_file,
+};
 use serde_json::Value;
 use std::{
     env, fs, io,
@@ -65,18 +68,19 @@ impl Hub {
         let url = |file: &str| format!("{}/{name}/resolve/{commit}/{file}", self.endpoint);
         let mut get = |file: &str| self.get(&url(file), file, &folder, &snapshot, progress);
         get("config.json")?;
-        for file in files.iter().filter(|file| EXTRA_FILES.contains(&file.as_str())) {
+        for file in files.iter().filter(|file| is_extra_file(file)) {
             get(file)?;
         }
-        if files.iter().any(|file| file == "model.safetensors") {
-            get("model.safetensors")?;
-        } else if files.iter().any(|file| file == INDEX) {
-            get(INDEX)?;
-            for shard in shards(&snapshot.join(INDEX))?.iter().filter(|shard| files.contains(shard)) {
-                get(shard)?;
+        let has = |file: &str| files.iter().any(|listed| listed == file);
+        match WEIGHTS.iter().find(|(whole, index)| has(whole) || has(index)) {
+            Some((whole, _)) if has(whole) => get(whole)?,
+            Some((_, index)) => {
+                get(index)?;
+                for shard in shards(&snapshot.join(index))?.iter().filter(|shard| has(shard)) {
+                    get(shard)?;
+                }
             }
-        } else {
-            return Err(HubError::NoSafetensors { name })?;
+            None => return Err(HubError::NoWeights { name })?,
         }
         if id.revision != commit {
             write_reference(&folder.join("refs").join(&id.revision), &commit)?;
@@ -102,7 +106,10 @@ impl Hub {
         }
         let siblings = json.get("siblings").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let file = |entry: &Value| Some(entry.get("rfilename")?.as_str()?.to_string());
-        let plain = |file: &String| !file.contains(['/', '\\']) && !file.starts_with('.');
+        let plain = |file: &String| {
+            let in_folder = file.contains(['/', '\\']) && !is_extra_file(file);
+            !in_folder && !file.starts_with('.') && !file.contains(|c: char| "?#%".contains(c) || c <= ' ')
+        };
         Ok((commit.into(), siblings.iter().filter_map(file).filter(plain).collect()))
     }
 
@@ -135,8 +142,6 @@ impl Hub {
     }
 }
 
-const INDEX: &str = "model.safetensors.index.json";
-
 /// Whether a model is to be downloaded: it was not found, or its snapshot in the cache lacks files, as another program
 /// leaves it that was interrupted.
 pub(super) fn should_download(found: &Result<Source>) -> bool {
@@ -153,13 +158,15 @@ pub(super) fn should_download(found: &Result<Source>) -> bool {
 /// Whether config.json and the weights are in `folder`.
 fn is_whole(folder: &Path) -> bool {
     let has = |file: &str| folder.join(file).exists();
-    let sharded = || shards(&folder.join(INDEX)).is_ok_and(|shards| shards.iter().all(|shard| has(shard)));
-    has("config.json") && (has("model.safetensors") || has(INDEX) && sharded())
+    let sharded = |index: &str| {
+        has(index) && shards(&folder.join(index)).is_ok_and(|shards| shards.iter().all(|shard| has(shard)))
+    };
+    has("config.json") && WEIGHTS.iter().any(|(whole, index)| has(whole) || sharded(index))
 }
 
 /// The shards that an index names.
 fn shards(index: &Path) -> Result<Vec<String>> {
-    let json: Value = serde_json::from_slice(&crate::weights::read_text(index)?)
+    let json: Value = serde_json::from_slice(&read_text(index)?)
         .map_err(|e| HubError::answer(&index.display().to_string(), e))?;
     let map = json.get("weight_map").and_then(Value::as_object);
     let mut shards: Vec<String> =
@@ -239,8 +246,8 @@ pub enum HubError {
         expected: String,
     },
     /// The model has weights in other formats only.
-    #[error("{name} has no safetensors weights")]
-    NoSafetensors {
+    #[error("{name} has neither safetensors weights nor pytorch_model.bin")]
+    NoWeights {
         /// The model.
         name: String,
     },

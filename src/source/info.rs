@@ -5,7 +5,8 @@ use crate::{
     family::GenerationConfig,
     weights::{
         WeightsError,
-        checkpoint::{Checkpoint, DtypeTotal, EXTRA_FILES},
+        checkpoint::{Checkpoint, DtypeTotal},
+        extra::extra_files,
     },
 };
 use std::path::{Path, PathBuf};
@@ -35,7 +36,9 @@ impl Info {
     pub(super) fn new(checkpoint: &Checkpoint, folder: Option<&Path>) -> Result<Self, WeightsError> {
         checkpoint.check()?;
         let dtypes = checkpoint.dtype_totals();
-        let size = |name: &&str| {
+        let mut names = vec!["config.json".to_string()];
+        names.extend(folder.map(extra_files).transpose()?.into_iter().flatten());
+        let size = |name: String| {
             let path = folder?.join(name);
             Some((path.clone(), path.metadata().ok()?.len()))
         };
@@ -44,7 +47,7 @@ impl Info {
             n_params: dtypes.iter().map(|total| total.n_params).sum(),
             dtypes,
             weights_files: checkpoint.files().to_vec(),
-            other_files: ["config.json"].iter().chain(EXTRA_FILES).filter_map(size).collect(),
+            other_files: names.into_iter().filter_map(size).collect(),
             ignored: checkpoint.ignored().into_iter().map(String::from).collect(),
             generation: checkpoint.generation.clone(),
             kv_bytes_per_token: checkpoint.description.config.kv_bytes_per_token(),

@@ -1,19 +1,15 @@
 //! Why a tokenizer or a text was refused.
 
+use crate::format::FormatError;
 use std::{fmt::Display, path::PathBuf};
 
 /// Why a tokenizer was refused, or a text.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenizerError {
-    /// The operating system's error.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// A file cannot be read.
+    #[error(transparent)]
+    File(#[from] FormatError),
     /// A folder without tokenizer files.
     #[error("{} has no tokenizer.json, no vocab.json with merges.txt, and no vocab.txt", folder.display())]
     Missing {

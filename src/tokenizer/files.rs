@@ -4,6 +4,7 @@
 //! special tokens and for lower-casing, added_tokens.json for tokens beyond the vocabulary.
 
 use super::TokenizerError;
+use crate::format::{TOKENIZER_MAX, exists, read_up_to};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, path::Path};
 
@@ -13,8 +14,7 @@ const SPECIAL_ROLES: [&str; 7] =
 
 /// Reads a file of the folder.
 pub(super) fn read(folder: &Path, name: &str) -> Result<Vec<u8>, TokenizerError> {
-    let path = folder.join(name);
-    std::fs::read(&path).map_err(|source| TokenizerError::Io { path, source })
+    Ok(read_up_to(TOKENIZER_MAX, &folder.join(name))?)
 }
 
 fn read_text(folder: &Path, name: &'static str) -> Result<String, TokenizerError> {
@@ -36,7 +36,7 @@ fn read_object(folder: &Path, name: &'static str) -> Result<Map<String, Value>, 
 }
 
 fn read_object_if_there(folder: &Path, name: &'static str) -> Result<Map<String, Value>, TokenizerError> {
-    if folder.join(name).is_file() { read_object(folder, name) } else { Ok(Map::new()) }
+    if exists(&folder.join(name))? { read_object(folder, name) } else { Ok(Map::new()) }
 }
 
 /// GPT-2's own files as a tokenizer.json.

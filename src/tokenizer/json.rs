@@ -6,6 +6,10 @@
 use serde_json::Value;
 use std::collections::HashMap;
 
+/// Most added tokens, and most bytes of one: the automaton that finds them takes a hundred times as much memory.
+const MAX_ADDED: usize = 100_000;
+const MAX_ADDED_LEN: usize = 4096;
+
 /// A section's name and what is wrong with it.
 type Problem = (String, String);
 
@@ -155,11 +159,19 @@ fn list_pieces<'a>(
     for (text, id) in vocab {
         insert("model.vocab".into(), text, id, false, false)?;
     }
+    let n_added = added.as_array().map_or(0, Vec::len);
+    if n_added > MAX_ADDED {
+        return Err(("added_tokens".into(), format!("found {n_added}, expected {MAX_ADDED} at most")));
+    }
     for (i, token) in added.as_array().into_iter().flatten().enumerate() {
         let section = format!("added_tokens[{i}]");
         let Some(text) = token["content"].as_str().filter(|text| !text.is_empty()) else {
             return Err((section, format!("content is {}, expected a text", brief(&token["content"]))));
         };
+        if text.len() > MAX_ADDED_LEN {
+            let what = format!("content has {} bytes, expected {MAX_ADDED_LEN} at most", text.len());
+            return Err((section, what));
+        }
         if let Some(id) = vocab.get(text).filter(|&id| *id != token["id"]) {
             let what = format!("the id of {text:?} is {}, model.vocab says {id}", brief(&token["id"]));
             return Err((section, what));

@@ -32,13 +32,13 @@ impl Tokenizer {
     /// Opens the tokenizer of a model folder: tokenizer.json, else vocab.json and merges.txt, else vocab.txt. `None`
     /// where the folder has none of them.
     pub fn find(folder: &Path) -> Result<Option<Self>, TokenizerError> {
-        let is_file = |name: &str| folder.join(name).is_file();
-        if is_file("tokenizer.json") {
+        let has = |name: &str| crate::format::exists(&folder.join(name));
+        if has("tokenizer.json")? {
             Self::from_json(&files::read(folder, "tokenizer.json")?).map(Some)
-        } else if is_file("vocab.json") && is_file("merges.txt") {
+        } else if has("vocab.json")? && has("merges.txt")? {
             let json = files::byte_level_bpe(folder)?;
             Self::new(&json, json.to_string().as_bytes(), &[], "vocab.json").map(Some)
-        } else if is_file("vocab.txt") {
+        } else if has("vocab.txt")? {
             let (json, duplicates) = files::word_piece(folder)?;
             Self::new(&json, json.to_string().as_bytes(), &duplicates, "vocab.txt").map(Some)
         } else {

@@ -8,25 +8,13 @@
 use super::{Filling, LoadOptions, Matrix, StoredType, Weights, WeightsError, matrix::vector, scan};
 use crate::{
     family::{Description, GenerationConfig, Layout, Role, Slot},
-    format::{self, Tensor, Tensors},
+    format::{self, Dtype, Tensor, Tensors},
 };
 use std::{
     collections::HashSet,
     io,
     path::{Path, PathBuf},
 };
-
-/// The files beside config.json and the weights that belong to a model: its tokenizer's, and defaults for generation.
-pub(crate) const EXTRA_FILES: &[&str] = &[
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "generation_config.json",
-];
 
 /// A model's files, open, each valid by itself.
 pub struct Checkpoint {
@@ -49,7 +37,7 @@ pub struct DtypeTotal {
 }
 
 impl Checkpoint {
-    /// Opens the model at `path`: a folder, or a safetensors file with config.json beside it.
+    /// Opens the model at `path`: a folder, or a weights file with config.json beside it.
     pub fn open(path: &Path, options: &LoadOptions) -> Result<Self, WeightsError> {
         let is_file = format::is_weights_file(path);
         let folder = if is_file { path.parent().unwrap_or(Path::new("")) } else { path };
@@ -60,7 +48,7 @@ impl Checkpoint {
         let mut description = Description::parse(&format::read_text(&config)?)?;
         let generation = generation(folder, &mut description)?;
         let tensors = Tensors::open(path, description.family.prefixes, options.read)?;
-        Ok(Self { generation, ..Self::new(description, tensors) })
+        Ok(Self { generation, ..Self::new(description, tensors)? })
     }
 
     /// The model that is compiled into the crate.
@@ -70,17 +58,20 @@ impl Checkpoint {
         let description = Description::parse(bundled::CONFIG)?;
         let path = Path::new("tales/model.safetensors");
         let tensors = Tensors::from_static(bundled::weights(), path, description.family.prefixes)?;
-        Ok(Self::new(description, tensors))
+        Self::new(description, tensors)
     }
 
-    fn new(description: Description, tensors: Tensors) -> Self {
+    fn new(description: Description, tensors: Tensors) -> Result<Self, WeightsError> {
         let shape_of = |name: &str| tensors.get(name).map(|tensor| &*tensor.shape);
         let layout = (description.family.layout)(&description.config, &shape_of);
         let slots = (description.family.slots)(&description.config, layout);
         let generation = GenerationConfig::default();
         let mut checkpoint = Self { description, generation, slots, tensors };
         checkpoint.find_tied_matrix();
-        checkpoint
+        for slot in &checkpoint.slots {
+            checkpoint.tensors.narrow(&slot.name)?;
+        }
+        Ok(checkpoint)
     }
 
     /// A tied matrix may be stored under the head's name alone: that is what is left of the pair where a writer drops tensors
@@ -158,7 +149,12 @@ impl Checkpoint {
                     .push(format!("tensor {name} has shape {:?}, expected {shape:?} {fields}", tensor.shape));
             }
             if StoredType::of(tensor.dtype).is_none() {
-                problems.push(format!("tensor {name} is {:?}, expected F16, BF16 or F32", tensor.dtype));
+                let hint = match tensor.dtype {
+                    Dtype::F64 => ", or F64 with values that F32 holds exactly",
+                    _ => "",
+                };
+                problems
+                    .push(format!("tensor {name} is {:?}, expected F16, BF16 or F32{hint}", tensor.dtype));
             }
         }
         problems.extend(self.layers_beyond());

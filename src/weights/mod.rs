@@ -6,6 +6,7 @@
 //!
 //! - [`checkpoint`]: the files of a model, held against its description.
 //! - `matrix`: one matrix.
+//! - `extra`: the files beside the weights.
 //! - `scan`: the search for NaN and infinity.
 //! - `random`: weights of any shape, for benchmarks and tests.
 
@@ -13,6 +14,7 @@
 pub(crate) mod bundled;
 pub mod checkpoint;
 mod error;
+pub(crate) mod extra;
 mod matrix;
 mod random;
 mod scan;
@@ -123,7 +125,7 @@ pub enum Filled<'a> {
 }
 
 impl Weights {
-    /// Opens a folder that holds config.json and model.safetensors, or an index of shards.
+    /// Opens a folder that holds config.json and model.safetensors or pytorch_model.bin, or an index of shards of either.
     ///
     /// The files are mapped. Replacing or deleting them while the weights live is safe: the old ones stay. Writing to
     /// them in place is not supported: [`changed_on_disk`](Self::changed_on_disk) detects it, and a file that becomes

@@ -29,6 +29,20 @@ fn the_bandwidth_is_measured_when_asked_for() {
 }
 
 #[test]
+fn names_cannot_act_on_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("a\x1b[2J\nb");
+    std::fs::create_dir(&model).unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(repository("tests/goldens/tiny-fp32").join(file), model.join(file)).unwrap();
+    }
+    let text = run_args(["info", "--model", model.to_str().unwrap()]).ok();
+    assert!(text.contains("name        a\\u{1b}[2J\\nb\n") && !text.contains('\x1b'), "{text:?}");
+    std::fs::write(model.join("model.safetensors"), "").unwrap();
+    run_args(["info", "--model", model.to_str().unwrap()]).fails(1, &["a\\u{1b}[2J\\nb/model.safetensors"]);
+}
+
+#[test]
 fn a_model_without_a_tokenizer_is_described_too() {
     let model = repository("tests/goldens/tiny-fp32");
     let run = run_args(["info", "--model", model.to_str().unwrap(), "--json"]);

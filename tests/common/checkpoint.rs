@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 use half::{bf16, f16};
+use halfwarp::{Weights, weights::Filled};
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 
@@ -147,4 +148,30 @@ impl Model {
         fs::create_dir_all(folder).unwrap();
         fs::write(folder.join("config.json"), self.config.to_string()).unwrap();
     }
+}
+
+/// The bits of everything in `weights`, widened to fp32.
+pub fn bits(weights: &Weights) -> Vec<u32> {
+    let mut bits = Vec::new();
+    for (_, filled) in weights.tensors() {
+        match filled {
+            Filled::Vector(vector) => bits.extend(vector.iter().map(|v| v.to_bits())),
+            Filled::Matrix(matrix) => {
+                bits.extend([matrix.n_out() as u32, matrix.n_in() as u32]);
+                for o in 0..matrix.n_out() {
+                    bits.extend((0..matrix.n_in()).map(|i| matrix.get(o, i).to_bits()));
+                }
+            }
+        }
+    }
+    bits
+}
+
+/// A named pipe, which blocks whoever opens it.
+#[cfg(unix)]
+pub fn make_pipe(path: &Path) {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+    // SAFETY: `path` is a string that ends with a zero byte and lives through the call.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
 }

@@ -10,7 +10,17 @@ fn shard_names_do_not_escape_the_folder() {
     model.write_config(&folder);
     fs::write(outer.path().join("out.safetensors"), model.file(0)).unwrap();
     let absolute = outer.path().join("out.safetensors").to_str().unwrap().to_string();
-    for name in ["../out.safetensors", "a/../../out.safetensors", &absolute, "..", ".", "", "./x", "sub/x"] {
+    for name in [
+        "../out.safetensors",
+        "a/../../out.safetensors",
+        &absolute,
+        "..",
+        ".",
+        "",
+        "./x",
+        "sub/x",
+        "a\x1b[2J.safetensors",
+    ] {
         let index = json!({"weight_map": {"wte.weight": name}});
         fs::write(folder.join("model.safetensors.index.json"), index.to_string()).unwrap();
         assert_says(&refusal_of(&folder), &["index.json", "wte.weight", "a file beside the index"]);
@@ -42,8 +52,7 @@ fn a_folder_without_weights_says_what_was_looked_for() {
     assert_says(&refusal_of(folder.path()), &["is not a model folder: it has no config.json"]);
     Model::new(Dtype::F16).write_config(folder.path());
     assert_says(&refusal_of(folder.path()), &["no model.safetensors or model.safetensors.index.json"]);
-    fs::write(folder.path().join("pytorch_model.bin"), "").unwrap();
-    assert_says(&refusal_of(folder.path()), &["pytorch_model.bin", "safe_serialization=True"]);
+    assert_says(&refusal_of(folder.path()), &["no pytorch_model.bin or pytorch_model.bin.index.json"]);
 }
 
 #[test]
@@ -75,14 +84,6 @@ fn w18_refuses_what_is_not_a_regular_file_without_blocking() {
         make_pipe(&folder.path().join("config.json"));
         assert_says(&refusal_of(folder.path()), &["config.json is a named pipe"]);
     }
-}
-
-#[cfg(unix)]
-fn make_pipe(path: &Path) {
-    use std::os::unix::ffi::OsStrExt;
-    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
-    // SAFETY: `path` is a string that ends with a zero byte and lives through the call.
-    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
 }
 
 #[cfg(unix)]

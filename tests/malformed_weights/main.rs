@@ -5,6 +5,8 @@
 mod checkpoint;
 mod files;
 
+#[cfg(unix)]
+use checkpoint::make_pipe;
 use checkpoint::{Dtype, Model, N_EMBD, file};
 use halfwarp::{Weights, source::Source, weights::LoadOptions};
 use proptest::prelude::*;
@@ -90,7 +92,7 @@ fn w03_says_what_a_file_is_that_is_no_weights_file() {
     assert_says(&refusal(b"<!DOCTYPE html><html><head><title>404</title>"), &["a web page"]);
     assert_says(&refusal(b"\n<html>"), &["a web page"]);
     assert_says(&refusal(b"GGUF\x03\0\0\0\0\0\0\0"), &["a GGUF file"]);
-    assert_says(&refusal(b"PK\x03\x04\0\0\0\0\0\0\0\0"), &["a PyTorch file"]);
+    assert_says(&refusal(b"PK\x03\x04\0\0\0\0\0\0\0\0"), &["a zip archive", "pytorch_model.bin"]);
 }
 
 #[test]

@@ -118,7 +118,11 @@ mod tests {
         assert_eq!(Command::parse(""), text(""));
         assert_eq!(Command::parse("/?"), Ok(Command::Help));
         assert_eq!(Command::parse("/bye "), Ok(Command::Exit));
-        assert_eq!(Command::parse("/save  a b.txt "), Ok(Command::Save("a b.txt".into())));
+        let save = |path: &str, replace| Ok(Command::Save { path: path.into(), replace });
+        assert_eq!(Command::parse("/save  a b.txt "), save("a b.txt", false));
+        assert_eq!(Command::parse("/save -f  a b.txt "), save("a b.txt", true));
+        assert_eq!(Command::parse("/load a b.txt"), Ok(Command::Load("a b.txt".into())));
+        assert!(Command::parse("/save -f").is_err() && Command::parse("/load").is_err());
         for bad in ["/save", "/foo", "/reset now", "/"] {
             assert!(Command::parse(bad).is_err(), "{bad}");
         }

@@ -39,7 +39,12 @@ impl Hub {
             check(url, &facts, &partial)?;
             fs::rename(&partial, &blob).map_err(io_at(&blob))?;
         }
-        place(&blob, &link, &facts.etag).map_err(io_at(&link))?;
+        // A file in a folder of the snapshot is one step further from the blobs.
+        let up = "../".repeat(file.matches('/').count());
+        if let Some(parent) = link.parent() {
+            fs::create_dir_all(parent).map_err(io_at(parent))?;
+        }
+        place(&blob, &link, Path::new(&format!("{up}../../blobs/{}", facts.etag))).map_err(io_at(&link))?;
         Ok(())
     }
 
@@ -130,18 +135,18 @@ fn check(url: &str, facts: &Facts, partial: &Path) -> Result<()> {
     Err(HubError::Checksum { url: url.into(), found, expected: facts.etag.clone() })?
 }
 
-/// Makes the blob a file of the snapshot: by a link, as other programs do, or by moving it where there are no links.
-fn place(blob: &Path, link: &Path, etag: &str) -> io::Result<()> {
+/// Makes the blob a file of the snapshot: by a link to `target`, which is the blob seen from there, as other programs do, or by moving it where there are no links.
+fn place(blob: &Path, link: &Path, target: &Path) -> io::Result<()> {
     // A link into nowhere is left where somebody deleted the blob.
     let _ = fs::remove_file(link);
     #[cfg(unix)]
     {
         let _ = blob;
-        std::os::unix::fs::symlink(Path::new("../../blobs").join(etag), link)
+        std::os::unix::fs::symlink(target, link)
     }
     #[cfg(not(unix))]
     {
-        let _ = etag;
+        let _ = target;
         fs::rename(blob, link)
     }
 }
