@@ -21,6 +21,7 @@ pub mod philox;
 pub use draw::Draw;
 pub use error::SamplingError;
 pub use logprobs::TokenLogprobs;
+#[cfg(feature = "cuda")]
 pub(crate) use params::N_VOCAB_MAX;
 pub use params::SamplingParams;
 

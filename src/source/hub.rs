@@ -8,7 +8,7 @@
 mod file;
 
 use super::{
-    Progress, Source, SourceError,
+    Progress, Result, Source, SourceError,
     cache::{HubCache, ModelId},
 };
 use crate::{
@@ -146,7 +146,7 @@ impl Hub {
 /// leaves it that was interrupted.
 pub(super) fn should_download(found: &Result<Source>) -> bool {
     match found {
-        Err(Error::Source(SourceError::NotFound { .. } | SourceError::NoRevision { .. })) => true,
+        Err(SourceError::NotFound { .. } | SourceError::NoRevision { .. }) => true,
         Ok(Source::Folder(folder)) => {
             let in_cache = HubCache::from_env().is_ok_and(|cache| folder.starts_with(cache.root()));
             in_cache && !is_whole(folder)

@@ -1,6 +1,6 @@
 //! One file: asked for, resumed, checked, and put in its place.
 
-use super::{Hub, HubError, Progress, SourceError};
+use super::{Hub, HubError, Progress, Result, SourceError};
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File},
