@@ -108,7 +108,7 @@ impl Hub {
         if n_done < facts.n_bytes {
             return Err(HubError::Truncated { url: url.into(), found: n_done, needed: facts.n_bytes })?;
         }
-        Ok(out.sync_all().map_err(io_at(partial))?)
+        out.sync_all().map_err(io_at(partial))
     }
 }
 
