@@ -40,7 +40,7 @@
 //! |---|---|---|
 //! | `memory` | zeroed memory, in huge pages where the system has them | |
 //! | [`config`] | what a decoder does, whose it is left aside | |
-//! | [`format`] | weights files: bytes to named tensors | memory |
+//! | [`format`](mod@format) | weights files: bytes to named tensors | memory |
 //! | [`family`] | a checkpoint's names and fields to a config and slots | config |
 //! | [`weights`] | slots filled from a format, in their stored type | format, family, config |
 //! | [`sampler`] | logits to a token | |

@@ -1,6 +1,6 @@
 //! Whose checkpoint it is: config.json and tensor names of a family -> [`Config`] and the list of [`Slot`]s.
 //!
-//! A family is one file that maps names and fields, and one row of [`FAMILIES`]; everything else knows roles alone.
+//! A family is one file that maps names and fields, and one row of `FAMILIES`; everything else knows roles alone.
 //! Called by the loader before any weights are read: every field that changes the result is honoured or refused by name.
 //! Tested in `tests/malformed_config.rs` and `tests/formats.rs`.
 
