@@ -269,8 +269,10 @@ fn every_file_of_the_tokenizer_and_the_chat_is_carried_and_replaced() {
     let (from, to) = (out.path().join("from"), out.path().join("to"));
     Model::new(Dtype::F32).write(&from);
     fs::create_dir(from.join("additional_chat_templates")).unwrap();
+    // generation_config.json is read, so it has to be one.
+    let content = |name: &str, change: &str| format!(r#"{{"file": "{name}{change}"}}"#);
     for name in EXTRA {
-        fs::write(from.join(name), name).unwrap();
+        fs::write(from.join(name), content(name, "")).unwrap();
     }
     for name in ["README.md", "flax_model.msgpack", "additional_chat_templates/notes.txt"] {
         fs::write(from.join(name), "not carried").unwrap();
@@ -279,8 +281,8 @@ fn every_file_of_the_tokenizer_and_the_chat_is_carried_and_replaced() {
     // Twice: what was carried is known, so it does not stand in the way.
     for change in ["", "changed"] {
         for name in EXTRA {
-            assert_eq!(fs::read_to_string(to.join(name)).unwrap(), format!("{name}{change}"));
-            fs::write(from.join(name), format!("{name}changed")).unwrap();
+            assert_eq!(fs::read_to_string(to.join(name)).unwrap(), content(name, change));
+            fs::write(from.join(name), content(name, "changed")).unwrap();
         }
         assert_eq!(names(&to.join("additional_chat_templates")), ["rag.jinja", "tool_use.jinja"]);
         assert_eq!(names(&to).len(), 10 + 3, "{:?}", names(&to));
