@@ -122,6 +122,22 @@ fn a_tied_matrix_may_stand_under_the_heads_name_alone() {
     }
 }
 
+/// The length of the header is the file's first bytes: none of them may look like another format.
+#[test]
+fn a_header_may_have_the_length_that_a_pickle_begins_with() {
+    let model = Model::new(Dtype::F16);
+    let bytes = model.file(0);
+    let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    for pickle in 1..=5 {
+        let folder = TempDir::new().unwrap();
+        model.write_config(folder.path());
+        let file = model.file((pickle << 8 | 0x1_0080) - len);
+        assert_eq!(file[..2], [0x80, pickle as u8]);
+        fs::write(folder.path().join("model.safetensors"), file).unwrap();
+        open(folder.path());
+    }
+}
+
 #[test]
 fn a_tied_head_that_is_stored_twice_is_accepted() {
     let mut model = Model::new(Dtype::F16);

@@ -23,7 +23,8 @@ pub fn other_format(start: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether a pickle starts here: PROTO with a version that exists.
+/// Whether a pickle starts here: PROTO with a version that exists. The length of a safetensors header may begin with the same two
+/// bytes; its upper ones are zero.
 fn is_pickle(start: &[u8]) -> bool {
-    matches!(start, [0x80, 1..=5, ..])
+    matches!(start, [0x80, 1..=5, ..]) && start.get(3..8) != Some(&[0; 5])
 }
