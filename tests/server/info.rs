@@ -67,7 +67,15 @@ fn metrics_count_what_happened_under_vllms_names() {
     let rig = serve(engine(), SchedulerOptions::default(), options());
     rig.complete(json!({"prompt": "Once upon a time", "max_tokens": 5, "ignore_eos": true, "n": 2})).ok();
     rig.complete(json!({"prompt": "a", "n": 99})).fails(400, Some("n"));
-    let answer = rig.get("/metrics");
+    // The step that ends a text tells its client first, and counts then.
+    let started = std::time::Instant::now();
+    let answer = loop {
+        let answer = rig.get("/metrics");
+        let is_counted = answer.text().contains("num_requests_running{model_name=\"tales\"} 0\n");
+        if is_counted || started.elapsed().as_secs() > 5 {
+            break answer;
+        }
+    };
     assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     let text = answer.text();
     assert!(text.ends_with("# EOF\n"));
