@@ -63,10 +63,20 @@ fn set(pointer: &str, value: Value) -> Value {
     json
 }
 
+/// Asserts that each tokenizer.json is refused with words that name what is wrong.
+#[track_caller]
+fn assert_refused(cases: &[(Value, &str)]) {
+    for (json, expected) in cases {
+        let error = load(json).map(|_| ()).expect_err(expected);
+        assert!(error.contains(expected), "{error:?} does not contain {expected:?}");
+        assert!(!error.contains("panicked"), "{error}");
+    }
+}
+
 /// T01.
 #[test]
-fn every_malformed_section_is_an_error_that_names_it() {
-    let cases = [
+fn a_malformed_model_is_an_error_that_names_its_section() {
+    assert_refused(&[
         (json!([]), "tokenizer.json: not a JSON object"),
         (json!({}), "tokenizer.json: model.type: found nothing, expected BPE or WordPiece"),
         (set("/model/type", json!("Unigram")), "model.type: found \"Unigram\", expected BPE or WordPiece"),
@@ -90,6 +100,13 @@ fn every_malformed_section_is_an_error_that_names_it() {
         ),
         (set("/model/unk_token", json!("?")), "model.unk_token: \"?\" is not in the vocabulary"),
         (set("/model/dropout", json!(0.1)), "model.dropout: found 0.1, expected none"),
+    ]);
+}
+
+/// T01.
+#[test]
+fn a_malformed_section_beside_the_model_is_an_error_that_names_it() {
+    assert_refused(&[
         (set("/added_tokens/0/id", json!(9)), "no token has the id 4, and there are 5 tokens"),
         (set("/added_tokens/0/id", json!("4")), "added_tokens[0]: the id of \"<|endoftext|>\" is \"4\""),
         (
@@ -146,12 +163,7 @@ fn every_malformed_section_is_an_error_that_names_it() {
             "decoder: type is \"Metaspace\", expected ByteLevel or WordPiece",
         ),
         (set("/version", json!("2.0")), "Unknown tokenizer version"),
-    ];
-    for (json, expected) in cases {
-        let error = load(&json).map(|_| ()).expect_err(expected);
-        assert!(error.contains(expected), "{error:?} does not contain {expected:?}");
-        assert!(!error.contains("panicked"), "{error}");
-    }
+    ]);
 }
 
 #[test]
