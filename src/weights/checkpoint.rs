@@ -12,7 +12,6 @@ use crate::{
 };
 use std::{
     collections::HashSet,
-    io,
     path::{Path, PathBuf},
 };
 
@@ -42,7 +41,7 @@ impl Checkpoint {
         let is_file = format::is_weights_file(path);
         let folder = if is_file { path.parent().unwrap_or(Path::new("")) } else { path };
         let config = folder.join("config.json");
-        if config.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) && folder.is_dir() {
+        if folder.is_dir() && !format::exists(&config)? {
             return Err(WeightsError::NoConfig { folder: folder.into() });
         }
         let mut description = Description::parse(&format::read_text(&config)?)?;
@@ -218,7 +217,7 @@ impl Checkpoint {
 /// Reads generation_config.json, where there is one: its tokens that end a text count as config.json's do.
 fn generation(folder: &Path, description: &mut Description) -> Result<GenerationConfig, WeightsError> {
     let path = folder.join("generation_config.json");
-    if path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+    if !format::exists(&path)? {
         return Ok(GenerationConfig::default());
     }
     let config = &mut description.config;
