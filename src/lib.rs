@@ -46,6 +46,7 @@
 //! | [`sampler`] | logits to a token | |
 //! | [`stop`] | text to the point where it ends | |
 //! | [`tokenizer`] | text to token ids, and back as a stream | format |
+//! | `chat` | a conversation to the token ids of a prompt (feature `chat`) | tokenizer, format |
 //! | [`source`] | where a model is found, and its parts read | weights, tokenizer, family, format, config |
 //! | [`convert`] | a checkpoint of any kind, written as fp16 | source, weights, family, format, config |
 //! | [`batch`] | what one forward call processes | sampler |
@@ -55,13 +56,15 @@
 //! | [`engine`] | [`Engine`] and [`Session`], which programs use | error, backend, cache, batch, source, tokenizer, stop, sampler, weights, config |
 //! | [`scheduler`] | [`Scheduler`], many texts at once | engine, error, backend, cache, batch |
 //! | [`eval`] | how well a model predicts a text | engine, error, sampler |
-//! | `server` | many clients at once, over HTTP, as OpenAI's API has it (feature `server`) | scheduler, engine, error, backend, cache, tokenizer, sampler |
+//! | `server` | many clients at once, over HTTP, as OpenAI's API has it (feature `server`) | scheduler, engine, error, backend, cache, chat, tokenizer, sampler |
 //!
 //! `tests/rooms.rs` holds the table against the imports.
 
 pub mod backend;
 pub mod batch;
 pub mod cache;
+#[cfg(feature = "chat")]
+pub mod chat;
 pub mod config;
 pub mod convert;
 pub mod engine;

@@ -11,8 +11,9 @@ use super::{
 use clap::builder::FalseyValueParser;
 use halfwarp::{
     Config, Scheduler,
+    chat::Template,
     scheduler::SchedulerOptions,
-    server::{self, Limits, Server, ServerError, ServerOptions, Size, Template},
+    server::{self, Limits, Server, ServerError, ServerOptions, Size},
 };
 use std::{
     net::{IpAddr, SocketAddr, ToSocketAddrs},
@@ -218,10 +219,14 @@ impl Args {
         let source = self.model.weights.source.source()?;
         let folder = source.folder();
         let template = match &self.address.chat_template {
-            Some(text) => Some(Template::given(text, folder)),
-            None => folder.and_then(|folder| Template::find(folder).transpose()),
+            Some(text) => {
+                Ok(Some(Template::given(text, folder).map_err(|e| Failure::Message(e.to_string()))?))
+            }
+            None => folder.map_or(Ok(None), Template::find),
         };
-        let template = template.transpose().map_err(|e| Failure::Message(e.to_string()))?;
+        if let Err(error) = &template {
+            note(format_args!("warning: {error}; requests for chat are refused"));
+        }
         let options = SchedulerOptions {
             n_running,
             n_waiting: self.load.max_queue as usize,

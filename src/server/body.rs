@@ -16,7 +16,7 @@ use std::{
 };
 
 /// A body of so many bytes is tokenized within a millisecond or two.
-const SMALL_LEN: usize = 4 << 10;
+pub const SMALL_LEN: usize = 4 << 10;
 
 /// Reads the body of `request`, which must say that it is JSON.
 pub async fn read(app: &App, request: Request) -> Result<Bytes, ApiError> {
@@ -86,16 +86,17 @@ fn check_head(headers: &HeaderMap) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Parses a body and what is in it: where that may take long, away from the threads that serve connections. Small bodies do not
-/// wait behind large ones; those of clients that have gone are not worked at.
+/// Parses a body and what is in it: where it has more than `small_len` bytes, away from the threads that serve connections. Small
+/// bodies do not wait behind large ones; those of clients that have gone are not worked at.
 pub async fn parse<T: Send + 'static>(
     app: &App,
     body: Bytes,
+    small_len: usize,
     call: impl FnOnce(&[u8], &Work) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let is_wanted = Arc::new(());
     let (limit, is_wanted_there) = (app.limits.parse_time, Arc::downgrade(&is_wanted));
-    if body.len() <= SMALL_LEN {
+    if body.len() <= small_len {
         return call(&body, &Work::new(limit, is_wanted_there));
     }
     let lost = |_| ApiError::internal("the request could not be handled");

@@ -39,6 +39,8 @@ pub struct Asked<S> {
 pub trait Endpoint {
     /// How answers look.
     type Shape: Shape;
+    /// Bodies of so many bytes are checked where they are read.
+    const SMALL_LEN: usize = body::SMALL_LEN;
 
     /// Checks a body, for a model and a tenant.
     fn parse(
@@ -73,7 +75,7 @@ pub async fn handle<E: Endpoint>(
             record.set_ignored(fields.unread().filter(|name| refused::is_ignored(name)));
             Ok((asked, name))
         };
-        body::parse(&app, body, parse).await.map_err(E::name_error)?
+        body::parse(&app, body, E::SMALL_LEN, parse).await.map_err(E::name_error)?
     };
     let Asked { texts, delivery, shape } = asked;
     let name = app.check_name(name.as_deref())?;

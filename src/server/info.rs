@@ -95,7 +95,7 @@ pub async fn tokenize(
     request: Request,
 ) -> Result<Response<Body>, ApiError> {
     let (model, body) = read(&app, &record, request).await?;
-    let value = body::parse(&app, body, move |body, _| {
+    let value = body::parse(&app, body, body::SMALL_LEN, move |body, _| {
         let fields = Fields::parse(body)?;
         let (name, text) = match (fields.text("content")?, fields.text("prompt")?) {
             (Some(text), None) => ("content", text),
@@ -135,7 +135,7 @@ pub async fn detokenize(
     request: Request,
 ) -> Result<Response<Body>, ApiError> {
     let (model, body) = read(&app, &record, request).await?;
-    let value = body::parse(&app, body, move |body, _| {
+    let value = body::parse(&app, body, body::SMALL_LEN, move |body, _| {
         let fields = Fields::parse(body)?;
         let list = fields.list("tokens")?.ok_or_else(|| ApiError::param("tokens", "tokens is missing"))?;
         if list.len() > IDS_MAX {

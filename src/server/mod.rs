@@ -31,11 +31,9 @@ mod params;
 mod record;
 mod refused;
 mod stream;
-mod template;
 
 pub use model::{Model, Size};
 pub use options::{Limits, ServerError, ServerOptions};
-pub use template::{Ending, Template, TemplateError};
 
 use axum::{
     Router,

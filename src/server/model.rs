@@ -1,7 +1,10 @@
 //! [`Model`]: what is served, once it is loaded.
 
-use super::{error::ApiError, template::Template};
-use crate::{Scheduler, Tokenizer};
+use super::error::ApiError;
+use crate::{
+    Scheduler, Tokenizer,
+    chat::{Template, TemplateError},
+};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A token stands for so many bytes at least, where it is asked how much text a context can hold: a mark of a special token has fewer.
@@ -11,8 +14,8 @@ const BYTES_A_TOKEN: usize = 32;
 pub struct Model {
     /// Runs it.
     pub scheduler: Scheduler,
-    /// Makes a prompt of a conversation, where the model has a template for that.
-    pub template: Option<Template>,
+    /// Makes a prompt of a conversation, where the model has a template for that; or why its template cannot be used.
+    template: Result<Option<Template>, TemplateError>,
     /// What computes, for people and for `system_fingerprint`.
     device: String,
     /// Weights, and their bytes.
@@ -31,8 +34,8 @@ pub struct Size {
 }
 
 impl Model {
-    /// A model that `scheduler` runs.
-    pub fn new(scheduler: Scheduler, template: Option<Template>, size: Size) -> Self {
+    /// A model that `scheduler` runs. Where its template cannot be used, it answers everything but conversations.
+    pub fn new(scheduler: Scheduler, template: Result<Option<Template>, TemplateError>, size: Size) -> Self {
         let device = scheduler.engine().device_name();
         Self { scheduler, template, device, size, created: unix_time() }
     }
@@ -40,6 +43,21 @@ impl Model {
     /// What computes, for people.
     pub fn device(&self) -> &str {
         &self.device
+    }
+
+    /// The template for conversations.
+    pub(super) fn template(&self) -> Result<&Template, ApiError> {
+        let why = match &self.template {
+            Ok(Some(template)) => return Ok(template),
+            Ok(None) => {
+                "the model has no chat template, so nobody knows how it was taught to read a conversation"
+                    .into()
+            }
+            Err(error) => format!("the model's chat template cannot be used: {error}"),
+        };
+        Err(ApiError::invalid(format_args!(
+            "{why}: use /v1/completions, or start the server with --chat-template"
+        )))
     }
 
     /// What computes, for clients that compare answers.

@@ -2,9 +2,9 @@
 
 use crate::rig::{Rig, engine, options, serve_with, tales};
 use halfwarp::{
+    chat::{Ending, Template},
     engine::GenerateParams,
     scheduler::SchedulerOptions,
-    server::{Ending, Template},
 };
 use serde_json::{Value, json};
 use std::sync::OnceLock;

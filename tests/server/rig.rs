@@ -4,8 +4,9 @@ use crate::client::{Answer, ask};
 use halfwarp::{
     Engine, EngineOptions, Scheduler, Source,
     backend::Device,
+    chat::Template,
     scheduler::SchedulerOptions,
-    server::{Limits, Model, Server, ServerError, ServerOptions, Size, Template},
+    server::{Limits, Model, Server, ServerError, ServerOptions, Size},
 };
 use serde_json::Value;
 use std::{
@@ -55,7 +56,7 @@ pub fn serve_with(
     let scheduler = Scheduler::new(engine, texts).unwrap();
     let template = template.map(|text| Template::given(text, None).unwrap());
     let size = Size { n_params: 5_919_744, n_bytes: 11_839_488 };
-    let model = Model::new(scheduler.clone(), template, size);
+    let model = Model::new(scheduler.clone(), Ok(template), size);
     let mut rig = start(options, Some(model));
     rig.scheduler = Some(scheduler);
     rig

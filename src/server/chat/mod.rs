@@ -25,6 +25,8 @@ pub struct Chat;
 
 impl Endpoint for Chat {
     type Shape = ChatShape;
+    /// A template is a program, which may take its time.
+    const SMALL_LEN: usize = 0;
 
     fn parse(
         fields: &Fields,

@@ -8,11 +8,13 @@ use super::{
         json::{Fields, shown, wrong},
         model::Model,
         params,
-        template::{Ending, Template, TemplateError},
     },
     ChatShape,
 };
-use crate::engine::GenerateParams;
+use crate::{
+    chat::{Ending, Template, TemplateError},
+    engine::GenerateParams,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -30,7 +32,7 @@ pub fn parse(
 ) -> Result<Asked<ChatShape>, ApiError> {
     let messages = messages(fields)?;
     let delivery = params::delivery(fields, 1)?;
-    let template = model.template.as_ref().ok_or_else(no_template)?;
+    let template = model.template()?;
     let params = generate_params(fields, model, template)?;
     let limit = params::prompt_limit(fields, model, params.max_tokens)?;
     work.check()?;
@@ -68,12 +70,6 @@ fn echo(fields: &Fields, messages: &[Value]) -> Result<String, ApiError> {
     let last = messages.last().filter(|last| last["role"] == "assistant");
     let content = last.and_then(|last| last["content"].as_str()).unwrap_or_default();
     Ok(if fields.flag("echo")? == Some(true) { content.into() } else { String::new() })
-}
-
-fn no_template() -> ApiError {
-    let message = "the model has no chat template, so nobody knows how it was taught to read a conversation: \
-                   use /v1/completions, or start the server with --chat-template";
-    ApiError::invalid(message)
 }
 
 fn generate_params(fields: &Fields, model: &Model, template: &Template) -> Result<GenerateParams, ApiError> {
