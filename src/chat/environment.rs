@@ -110,6 +110,7 @@ fn environment() -> Result<Environment<'static>, Error> {
     environment.add_filter("format", |text: &str, arguments: Rest<Value>| {
         formatted(FormatStyle::Printf, text, &arguments)
     });
+    environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
     environment.add_function(rewrite::KEPT, kept);
     environment
         .add_function("cycler", |items: Rest<Value>| minijinja_contrib::globals::cycler(items.to_vec()));
