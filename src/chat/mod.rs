@@ -9,7 +9,6 @@ mod cover;
 mod environment;
 mod error;
 mod methods;
-mod names;
 mod python;
 mod rewrite;
 
@@ -18,6 +17,7 @@ pub use error::TemplateError;
 use crate::{
     Tokenizer,
     format::{exists, read_text},
+    tokenizer::{read_object_if_there, special_tokens},
 };
 use cover::Cover;
 use environment::Source;
@@ -50,19 +50,19 @@ pub fn message(role: &str, content: &str) -> Value {
 impl Template {
     /// The template of the model in `folder`, if it has one.
     pub fn find(folder: &Path) -> Result<Option<Self>, TemplateError> {
-        let config = names::read_object(folder, "tokenizer_config.json")?;
+        let config = read_object_if_there(folder, "tokenizer_config.json")?;
         let file = folder.join("chat_template.jinja");
         let text = if exists(&file)? {
             Some(utf8(&file, read_text(&file)?)?)
         } else {
             template_text(&config).map(str::to_string)
         };
-        text.map(|text| Self::new(&text, names::special_tokens(folder)?)).transpose()
+        text.map(|text| Self::new(&text, special_tokens(folder)?)).transpose()
     }
 
     /// A template that the user gave: a file, or the text itself, for the model in `folder`.
     pub fn given(file_or_text: &str, folder: Option<&Path>) -> Result<Self, TemplateError> {
-        let tokens = folder.map_or(Ok(Map::new()), names::special_tokens)?;
+        let tokens = folder.map_or(Ok(Map::new()), special_tokens)?;
         if file_or_text.contains(['{', '\n']) {
             return Self::new(file_or_text, tokens);
         }
@@ -81,6 +81,11 @@ impl Template {
     /// The token that ends an answer, as the template's author calls it.
     pub fn eos_token(&self) -> Option<&str> {
         self.tokens.get("eos_token")?.as_str().filter(|text| !text.is_empty())
+    }
+
+    /// The id of [`eos_token`](Self::eos_token), which ends an answer beside the model's own.
+    pub fn eos_token_id(&self, tokenizer: &Tokenizer) -> Option<u32> {
+        tokenizer.id_of(self.eos_token()?)
     }
 
     /// The ids of the conversation `messages`, each of a `role` and a `content`, whose prompt has at most `n_max` bytes.

@@ -63,7 +63,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let len = args.window.unwrap_or(model.engine.config().n_ctx);
     let windows = Windows { len, stride: args.stride.unwrap_or(len.div_ceil(2)) };
     let tokenizer = model.engine.tokenizer()?;
-    let mut ids = tokenizer.encode(&text)?;
+    let mut ids = tokenizer.prompt(tokenizer.encode(&text)?);
     ids.truncate(args.limit.unwrap_or(ids.len()));
 
     let bar = progress_bar(ids.len());

@@ -1,6 +1,7 @@
 //! `halfwarp generate`: continues a text.
 
 use super::{
+    chat::{ChatArgs, prompt_of},
     exit::Failure,
     interrupt::Interrupt,
     model::{Model, ModelArgs},
@@ -17,8 +18,8 @@ use serde_json::{Value, json};
 
 const AFTER_HELP: &str = "\
 The text is written as it is generated, with the prompt before it and one line break after it. Without a prompt \
-the model starts a text of its own. Text that looks like a special token stays text. Ctrl-C ends the text, with \
-exit code 130. With --ids and a model that has no tokenizer, token ids are written instead of text.
+the model starts a text of its own. Text that looks like a special token stays text, unless --special is given. With \
+--chat the prompt is a message, and only the answer is written. Ctrl-C ends the text, with exit code 130. With --ids and a model that has no tokenizer, token ids are written instead of text.
 
 Logits are changed in this order: bias and bans, penalties, temperature, top-k, top-p, min-p, typical-p.
 
@@ -37,6 +38,9 @@ pub struct Args {
     prompt: PromptArgs,
 
     #[command(flatten)]
+    chat: ChatArgs,
+
+    #[command(flatten)]
     end: EndArgs,
 
     #[command(flatten)]
@@ -52,7 +56,7 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
 struct OutputArgs {
-    /// Begin the text with the prompt [default, except with --json]
+    /// Begin the text with the prompt [default, except with --json and --chat]
     #[arg(long, overrides_with = "no_echo")]
     echo: bool,
 
@@ -74,20 +78,34 @@ struct OutputArgs {
 }
 
 impl OutputArgs {
-    fn echo(&self) -> bool {
-        self.echo || !self.no_echo && !self.json
+    fn echo(&self, is_chat: bool) -> bool {
+        self.echo || !self.no_echo && !self.json && !is_chat
     }
 }
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<(), Failure> {
     let prompt = args.prompt.read()?;
+    let mut conversation = args.chat.conversation(&args.model.weights.source.source()?)?;
     let mut params = generate_params(&args.sampling, &args.end)?;
     params.logprobs = args.output.logprobs;
     // A model's first token, where nothing was given, is no text of the user's.
-    params.echo = args.output.echo() && !matches!(&prompt, Prompt::Text(text) if text.is_empty());
+    params.echo =
+        args.output.echo(args.chat.chat) && !matches!(&prompt, Prompt::Text(text) if text.is_empty());
     let model = args.model.open_with(args.end.ctx_size, |config| config.n_ctx)?;
-    let ids = model.engine.prompt_ids(prompt)?;
+    let ids = match (prompt, &mut conversation) {
+        (Prompt::Text(text), Some(conversation)) => {
+            params.stop_token_ids.extend(conversation.eos_token_id(model.engine.tokenizer()?));
+            prompt_of(&model, conversation, &text)?
+        }
+        (Prompt::Ids(_), Some(_)) => {
+            return Err(Failure::Message("--chat takes a message, and --ids gives token ids".into()));
+        }
+        (Prompt::Text(text), None) if args.chat.special => {
+            model.engine.prompt_ids(Prompt::WithSpecial(text))?
+        }
+        (prompt, _) => model.engine.prompt_ids(prompt)?,
+    };
     let n_left = model.engine.config().n_ctx.saturating_sub(ids.len());
     params.max_tokens = params.max_tokens.map(|n| n.min(n_left));
 

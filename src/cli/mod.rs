@@ -5,6 +5,7 @@
 //! `tests/cli/`.
 
 mod bench;
+mod chat;
 mod convert;
 mod download;
 mod eval;

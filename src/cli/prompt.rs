@@ -40,7 +40,7 @@ pub struct PromptArgs {
     pub file: Option<PathBuf>,
 
     /// The prompt as token ids, 1,2,3: needs no tokenizer
-    #[arg(long, value_name = "IDS")]
+    #[arg(long, value_name = "IDS", conflicts_with_all = ["chat", "special"])]
     pub ids: Option<Ids>,
 }
 

@@ -11,6 +11,7 @@ mod settings;
 mod text;
 
 use super::{
+    chat::ChatArgs,
     exit::Failure,
     interrupt::Interrupt,
     model::{Model, ModelArgs},
@@ -18,11 +19,11 @@ use super::{
     prompt::{read_text, strip_line_break},
 };
 use command::Command;
-use halfwarp::engine::FinishReason;
+use halfwarp::{Source, engine::FinishReason};
 use input::{Input, Line};
 use settings::Settings;
 use std::{io::IsTerminal, path::Path};
-use text::{Text, TurnError};
+use text::{Reading, Text, TurnError};
 
 const AFTER_HELP: &str = "\
 What is typed is added to the text on a line of its own, or right where the text stops if it begins with a space; an \
@@ -47,6 +48,9 @@ pub struct Args {
     #[command(flatten)]
     settings: Settings,
 
+    #[command(flatten)]
+    chat: ChatArgs,
+
     /// Do not remember what is typed
     #[arg(long, help_heading = "Session")]
     no_history: bool,
@@ -59,30 +63,45 @@ pub struct Args {
 pub fn run(args: Args) -> Result<(), Failure> {
     args.settings.check()?;
     if std::io::stdin().is_terminal() {
+        let source = args.model.weights.source.source()?;
+        args.chat.conversation(&source)?;
         let model = args.model.open()?;
-        let mut repl = Repl::new(&model, args.settings)?;
+        let mut repl = Repl::new(&model, args.settings, args.chat, source)?;
         return repl.converse(&mut Input::new(!args.no_history)?);
     }
     let mut prompt = read_text(Some("-"), None)?.text;
     strip_line_break(&mut prompt);
+    let source = args.model.weights.source.source()?;
     let model = args.model.open()?;
-    match Repl::new(&model, args.settings)?.turn(&prompt)? {
+    match Repl::new(&model, args.settings, args.chat, source)?.turn(&prompt)? {
         FinishReason::Cancel => Err(Failure::Interrupted),
         _ => Ok(()),
     }
+}
+
+/// An empty text, or an empty conversation.
+fn new_text<'m>(model: &'m Model, chat: &ChatArgs, source: &Source) -> Result<Text<'m>, Failure> {
+    let reading = match chat.conversation(source)? {
+        Some(conversation) => Reading::Chat(conversation),
+        None if chat.special => Reading::WithSpecial,
+        None => Reading::Plain,
+    };
+    Text::new(&model.engine, reading)
 }
 
 struct Repl<'m> {
     model: &'m Model,
     text: Text<'m>,
     settings: Settings,
+    chat: ChatArgs,
+    source: Source,
     interrupt: Interrupt,
 }
 
 impl<'m> Repl<'m> {
-    fn new(model: &'m Model, settings: Settings) -> Result<Self, Failure> {
-        let text = Text::new(&model.engine)?;
-        Ok(Self { model, text, settings, interrupt: Interrupt::between_answers()? })
+    fn new(model: &'m Model, settings: Settings, chat: ChatArgs, source: Source) -> Result<Self, Failure> {
+        let text = new_text(model, &chat, &source)?;
+        Ok(Self { model, text, settings, chat, source, interrupt: Interrupt::between_answers()? })
     }
 
     /// Tokens that the text and an answer may have together.
@@ -134,7 +153,7 @@ impl<'m> Repl<'m> {
             },
             Command::Help => note(format_args!("{}", command::HELP)),
             Command::Reset => {
-                self.text = Text::new(&self.model.engine)?;
+                self.text = new_text(self.model, &self.chat, &self.source)?;
                 note(format_args!("the text is empty"));
             }
             Command::Set(None) => note(format_args!("{}", self.settings.show())),
@@ -158,9 +177,12 @@ impl<'m> Repl<'m> {
 
     /// Starts from the text of a file, and returns its number of tokens. The old text stays where the new one does not fit.
     fn load(&mut self, path: &str) -> Result<usize, String> {
+        if self.chat.chat {
+            return Err("a file is a text, and this is a conversation".into());
+        }
         let mut typed = read_text(None, Some(Path::new(path))).map_err(|failure| failure.to_string())?.text;
         strip_line_break(&mut typed);
-        let mut text = Text::new(&self.model.engine).map_err(|error| error.to_string())?;
+        let mut text = new_text(self.model, &self.chat, &self.source).map_err(|error| error.to_string())?;
         let (n_tokens, n_ctx) =
             (text.push(&typed).map_err(|error: TurnError| error.to_string())?, self.n_ctx());
         if n_tokens >= n_ctx {

@@ -127,11 +127,19 @@ impl Engine {
         Session::new(self, seq)
     }
 
-    /// The token ids that `prompt` stands for; an empty text starts from the model's first token.
+    /// The token ids that `prompt` stands for, with the tokens before it that the tokenizer's settings put before texts. An empty
+    /// text starts from the model's first token.
     pub fn prompt_ids(&self, prompt: Prompt) -> Result<Vec<u32>> {
+        let prefixed = |ids| Ok::<_, Error>(self.tokenizer()?.prompt(ids));
         let ids = match prompt {
-            Prompt::Text(text) if text.is_empty() => self.config().bos_token_id.into_iter().collect(),
-            Prompt::Text(text) => self.tokenizer()?.encode(&text)?,
+            Prompt::Text(text) | Prompt::WithSpecial(text) if text.is_empty() => {
+                match self.tokenizer().map(|tokenizer| tokenizer.prompt(Vec::new())) {
+                    Ok(ids) if !ids.is_empty() => ids,
+                    _ => self.config().bos_token_id.into_iter().collect(),
+                }
+            }
+            Prompt::Text(text) => prefixed(self.tokenizer()?.encode(&text)?)?,
+            Prompt::WithSpecial(text) => prefixed(self.tokenizer()?.encode_with_special(&text)?)?,
             Prompt::Ids(ids) => ids,
         };
         if ids.is_empty() {

@@ -12,8 +12,10 @@ use std::{
 /// What a generation starts from.
 #[derive(Clone, Debug)]
 pub enum Prompt {
-    /// Text, for the model's tokenizer.
+    /// Text, for the model's tokenizer. What looks like a special token is text like any other.
     Text(String),
+    /// Text of which every word is trusted: a special token that is spelled out in it becomes its id.
+    WithSpecial(String),
     /// Token ids.
     Ids(Vec<u32>),
 }

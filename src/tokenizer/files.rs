@@ -35,7 +35,11 @@ fn read_object(folder: &Path, name: &'static str) -> Result<Map<String, Value>, 
     }
 }
 
-fn read_object_if_there(folder: &Path, name: &'static str) -> Result<Map<String, Value>, TokenizerError> {
+/// The JSON object of a file of the folder; empty where there is no such file.
+pub(crate) fn read_object_if_there(
+    folder: &Path,
+    name: &'static str,
+) -> Result<Map<String, Value>, TokenizerError> {
     if exists(&folder.join(name))? { read_object(folder, name) } else { Ok(Map::new()) }
 }
 
@@ -214,6 +218,6 @@ impl Added {
 }
 
 /// A special token is written as a text, or as an object with its content.
-fn text_of(token: &Value) -> Option<&str> {
+pub(super) fn text_of(token: &Value) -> Option<&str> {
     token.as_str().or_else(|| token["content"].as_str())
 }

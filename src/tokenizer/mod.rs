@@ -10,11 +10,16 @@ mod detokenizer;
 mod error;
 mod files;
 mod json;
+mod names;
 mod special;
 mod vocabulary;
 
 pub use detokenizer::Detokenizer;
 pub use error::TokenizerError;
+pub use names::special_tokens;
+
+#[cfg(feature = "chat")]
+pub(crate) use files::read_object_if_there;
 
 use serde_json::Value;
 use std::{borrow::Cow, ops::Range, path::Path};
@@ -25,6 +30,8 @@ use vocabulary::{Spacing, Vocabulary};
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     vocabulary: Vocabulary,
+    /// What goes before a text, by the tokenizer's own settings.
+    prefix: Vec<u32>,
     longest: Option<usize>,
 }
 
@@ -33,17 +40,31 @@ impl Tokenizer {
     /// where the folder has none of them.
     pub fn find(folder: &Path) -> Result<Option<Self>, TokenizerError> {
         let has = |name: &str| crate::format::exists(&folder.join(name));
-        if has("tokenizer.json")? {
-            Self::from_json(&files::read(folder, "tokenizer.json")?).map(Some)
+        let mut tokenizer = if has("tokenizer.json")? {
+            Self::from_json(&files::read(folder, "tokenizer.json")?)?
         } else if has("vocab.json")? && has("merges.txt")? {
             let json = files::byte_level_bpe(folder)?;
-            Self::new(&json, json.to_string().as_bytes(), &[], "vocab.json").map(Some)
+            Self::new(&json, json.to_string().as_bytes(), &[], "vocab.json")?
         } else if has("vocab.txt")? {
             let (json, duplicates) = files::word_piece(folder)?;
-            Self::new(&json, json.to_string().as_bytes(), &duplicates, "vocab.txt").map(Some)
+            Self::new(&json, json.to_string().as_bytes(), &duplicates, "vocab.txt")?
         } else {
-            Ok(None)
+            return Ok(None);
+        };
+        tokenizer.obey(folder)?;
+        Ok(Some(tokenizer))
+    }
+
+    /// Puts the first token before texts, or does not, as tokenizer_config.json says.
+    fn obey(&mut self, folder: &Path) -> Result<(), TokenizerError> {
+        let Some(adds_bos) = names::adds_bos(folder)? else { return Ok(()) };
+        let names = special_tokens(folder)?;
+        let bos = names.get("bos_token").and_then(Value::as_str).and_then(|bos| self.id_of(bos));
+        self.prefix.retain(|id| Some(*id) != bos);
+        if adds_bos {
+            self.prefix.splice(0..0, bos);
         }
+        Ok(())
     }
 
     /// [`find`](Self::find), where a folder without a tokenizer is an error.
@@ -89,8 +110,13 @@ impl Tokenizer {
         }
         let vocabulary = Vocabulary::new(&pieces, spacing)
             .map_err(|what| TokenizerError::malformed(file, "added_tokens", what))?;
+        let prefix = names::prefix(&json["post_processor"])
+            .map_err(|what| TokenizerError::malformed(file, "post_processor", what))?;
+        if let Some(&id) = prefix.iter().find(|&&id| id as usize >= vocabulary.n_vocab()) {
+            return Err(TokenizerError::OutOfRange { id, n_vocab: vocabulary.n_vocab() });
+        }
         let longest = vocabulary.longest().filter(|_| json::keeps_bytes(json));
-        Ok(Self { inner, vocabulary, longest })
+        Ok(Self { inner, vocabulary, prefix, longest })
     }
 
     /// Number of token ids.
@@ -101,6 +127,15 @@ impl Tokenizer {
     /// Most bytes of text that one token stands for; none where a token may stand for any number of them.
     pub fn longest(&self) -> Option<usize> {
         self.longest
+    }
+
+    /// The ids of a prompt: those of its text, and before them the tokens that the tokenizer's own settings put there, unless the
+    /// text begins with them.
+    pub fn prompt(&self, mut ids: Vec<u32>) -> Vec<u32> {
+        if !ids.starts_with(&self.prefix) {
+            ids.splice(0..0, self.prefix.iter().copied());
+        }
+        ids
     }
 
     /// The token ids of `text`. What looks like a special token is text like any other.

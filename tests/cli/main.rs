@@ -1,6 +1,7 @@
 //! The `halfwarp` program, run as its users run it.
 
 mod bench;
+mod chat;
 mod convert;
 #[cfg(all(feature = "cuda", target_os = "linux"))]
 mod devices;

@@ -202,3 +202,24 @@ fn a_model_without_a_tokenizer_is_refused() {
     let args = format!("repl --model {}", model.display());
     run_with_input(&args, b"a").fails(1, &["no tokenizer"]);
 }
+
+#[test]
+fn a_conversation_goes_on_from_message_to_message() {
+    let folder = Folder::new("repl-chat");
+    let template = "{% for m in messages %}[{{ m.role }} {{ m.content | trim }}]{% endfor %}<|endoftext|>";
+    let steps = [
+        ("> ", "One\r"),
+        ("seed 3]", "Two\r"),
+        ("seed 3]", "/show\r"),
+        ("text, ", "/load x\r"),
+        ("a conversation", "/reset\r"),
+        ("is empty", "/show\r"),
+        ("text, 0 tokens", CTRL_D),
+    ];
+    let args =
+        ["--seed", "3", "-n", "4", "--stats", "--chat", "--system", "Sys", "--chat-template", template];
+    let Some(run) = on_terminal(&folder, &args, &steps) else { return };
+    assert_eq!(run.code, Some(0), "{}", run.stdout);
+    assert!(run.stdout.contains("[system Sys][user One][assistant "), "{}", run.stdout);
+    assert!(run.stdout.contains("][user Two]"), "{}", run.stdout);
+}

@@ -1,5 +1,6 @@
 //! Text to ids and back: against literal ids, and against the `tokenizers` crate used directly.
 
+mod prefix;
 mod special;
 
 use halfwarp::{Tokenizer, tokenizer::TokenizerError};

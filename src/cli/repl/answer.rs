@@ -21,6 +21,8 @@ impl Repl<'_> {
     /// Continues the text, whose last `n_typed` tokens are new.
     fn answer(&mut self, n_typed: usize) -> Result<FinishReason, TurnError> {
         let mut params = self.settings.params()?;
+        let eos = self.text.conversation().zip(self.model.engine.tokenizer().ok());
+        params.stop_token_ids.extend(eos.and_then(|(talk, tokenizer)| talk.eos_token_id(tokenizer)));
         params.cancel = self.interrupt.answer_begins();
         let mut answer = Answer { out: Out::new(), n_tokens: 0, is_empty: true, at_line_start: true };
         let outcome = self.continue_text(&mut params, n_typed, &mut answer);
@@ -42,7 +44,7 @@ impl Repl<'_> {
         let (n_max, n_min) = (params.max_tokens.unwrap_or(usize::MAX), params.min_tokens);
         loop {
             let n_ctx = self.n_ctx();
-            match self.text.make_room(n_ctx, n_typed, self.settings.context_shift) {
+            match self.text.make_room(n_ctx, n_typed, self.settings.context_shift && !self.chat.chat) {
                 Ok(None) => {}
                 Ok(Some(n_kept)) => {
                     answer.end_line()?;

@@ -1,8 +1,9 @@
 //! The text of a REPL session: its tokens, and which of them the model still sees.
 
-use crate::cli::exit::Failure;
+use crate::cli::{chat::Conversation, exit::Failure};
 use halfwarp::{
     Engine, Error, Tokenizer,
+    chat::TemplateError,
     engine::{Completion, GenerateParams, Prompt, Session},
 };
 use std::{
@@ -15,17 +16,28 @@ pub struct Text<'m> {
     engine: &'m Engine,
     tokenizer: &'m Tokenizer,
     session: Session,
+    reading: Reading,
     /// The whole text, end-of-text tokens left out.
     ids: Vec<u32>,
     /// Where the part of it begins that the model sees.
     start: usize,
 }
 
+/// How what is typed is read.
+pub enum Reading {
+    /// As text.
+    Plain,
+    /// As text in which special tokens are spelled out.
+    WithSpecial,
+    /// As messages of a conversation.
+    Chat(Conversation),
+}
+
 /// A state to go back to.
-#[derive(Clone, Copy)]
 pub struct Mark {
-    n_tokens: usize,
+    ids: Vec<u32>,
     start: usize,
+    n_messages: usize,
 }
 
 /// Why a turn failed.
@@ -34,6 +46,9 @@ pub enum TurnError {
     /// The model could not go on; the session can.
     #[error(transparent)]
     Model(#[from] Error),
+    /// The conversation cannot be written as a prompt.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     /// There is no room in the context.
     #[error(
         "the context of {n_ctx} tokens is full: the text has {n_text}{}; /reset starts a new text, \
@@ -81,9 +96,17 @@ impl From<TurnError> for Failure {
 
 impl<'m> Text<'m> {
     /// An empty text. Fails where the model has no tokenizer.
-    pub fn new(engine: &'m Engine) -> Result<Self, Failure> {
+    pub fn new(engine: &'m Engine, reading: Reading) -> Result<Self, Failure> {
         let tokenizer = engine.tokenizer()?;
-        Ok(Self { engine, tokenizer, session: engine.session(), ids: Vec::new(), start: 0 })
+        Ok(Self { engine, tokenizer, session: engine.session(), reading, ids: Vec::new(), start: 0 })
+    }
+
+    /// The conversation, where the text is one.
+    pub fn conversation(&self) -> Option<&Conversation> {
+        match &self.reading {
+            Reading::Chat(conversation) => Some(conversation),
+            _ => None,
+        }
     }
 
     /// The text.
@@ -128,32 +151,51 @@ impl<'m> Text<'m> {
 
     /// The state now.
     pub fn mark(&self) -> Mark {
-        Mark { n_tokens: self.ids.len(), start: self.start }
+        let n_messages = self.conversation().map_or(0, Conversation::len);
+        Mark { ids: self.ids.clone(), start: self.start, n_messages }
     }
 
-    /// Takes back what was added since `mark`.
+    /// Takes back what changed since `mark`.
     pub fn back_to(&mut self, mark: Mark) {
-        self.ids.truncate(mark.n_tokens);
+        self.ids = mark.ids;
         self.start = mark.start;
+        if let Reading::Chat(conversation) = &mut self.reading {
+            conversation.truncate(mark.n_messages);
+        }
     }
 
     /// Adds what was typed, on a line of its own unless it begins with white space. Returns its number of tokens. If
     /// nothing was typed and there is no text, the model's first token stands in for it.
     pub fn push(&mut self, typed: &str) -> Result<usize, TurnError> {
+        if let Reading::Chat(conversation) = &mut self.reading {
+            // An empty line lets the model go on with its answer.
+            if typed.is_empty() && !self.ids.is_empty() {
+                return Ok(0);
+            }
+            conversation.push("user", typed);
+            self.ids = conversation.prompt(self.tokenizer)?;
+            self.start = 0;
+            return Ok(self.ids.len());
+        }
         let is_new = self.ids.is_empty();
         let ids = match typed {
-            "" if is_new => self.engine.prompt_ids(Prompt::from(""))?,
-            "" => return Ok(0),
-            _ if is_new || typed.starts_with(char::is_whitespace) || self.ends_line()? => {
-                self.tokenizer.encode(typed).map_err(Error::from)?
-            }
-            _ => self.tokenizer.encode(&format!("\n{typed}")).map_err(Error::from)?,
+            "" if !is_new => return Ok(0),
+            _ if is_new => self.engine.prompt_ids(match self.reading {
+                Reading::WithSpecial => Prompt::WithSpecial(typed.into()),
+                _ => Prompt::from(typed),
+            })?,
+            _ if typed.starts_with(char::is_whitespace) || self.ends_line()? => self.encode(typed)?,
+            _ => self.encode(&format!("\n{typed}"))?,
         };
-        if is_new && ids.is_empty() {
-            return Err(Error::EmptyPrompt.into());
-        }
         self.ids.extend(&ids);
         Ok(ids.len())
+    }
+
+    fn encode(&self, typed: &str) -> Result<Vec<u32>, Error> {
+        Ok(match self.reading {
+            Reading::WithSpecial => self.tokenizer.encode_with_special(typed)?,
+            _ => self.tokenizer.encode(typed)?,
+        })
     }
 
     fn ends_line(&self) -> Result<bool, Error> {
@@ -194,6 +236,9 @@ impl<'m> Text<'m> {
         }
         let completion = generation.into_completion();
         self.ids.extend(self.kept_of(&completion, params)?);
+        if let Reading::Chat(conversation) = &mut self.reading {
+            conversation.answer(&completion.text);
+        }
         Ok(completion)
     }
 

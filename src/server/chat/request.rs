@@ -84,8 +84,7 @@ fn generate_params(fields: &Fields, model: &Model, template: &Template) -> Resul
         }
     };
     if !params.ignore_eos {
-        let eos = template.eos_token().and_then(|piece| model.tokenizer().ok()?.id_of(piece));
-        params.stop_token_ids.extend(eos);
+        params.stop_token_ids.extend(template.eos_token_id(model.tokenizer()?));
     }
     Ok(params)
 }

@@ -1,7 +1,9 @@
-//! The special tokens that a template can name, as transformers finds them.
+//! Special tokens by name, as transformers finds them, and which of them a tokenizer puts before a text.
 
-use super::TemplateError;
-use crate::format::{exists, read_text};
+use super::{
+    TokenizerError,
+    files::{read_object_if_there, text_of},
+};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -75,10 +77,12 @@ const ADDITIONAL: &str = "additional_special_tokens";
 
 /// The special tokens of the model in `folder` by name: the class's own, over them special_tokens_map.json, over them
 /// tokenizer_config.json, or the two the other way round where the latter does not list the added tokens.
-pub fn special_tokens(folder: &Path) -> Result<Map<String, Value>, TemplateError> {
-    let config = read_object(folder, "tokenizer_config.json")?;
-    let map = read_object(folder, "special_tokens_map.json")?;
-    let model_type = read_object(folder, "config.json")?.get("model_type").cloned().unwrap_or_default();
+pub fn special_tokens(folder: &Path) -> Result<Map<String, Value>, TokenizerError> {
+    let config = read_object_if_there(folder, "tokenizer_config.json")?;
+    let map = read_object_if_there(folder, "special_tokens_map.json")?;
+    // What is wrong with config.json is the model's to say.
+    let model = read_object_if_there(folder, "config.json").unwrap_or_default();
+    let model_type = model.get("model_type").cloned().unwrap_or_default();
     let class_name = config.get("tokenizer_class").and_then(Value::as_str);
     let class = CLASSES.iter().find(|class| match class_name {
         Some(name) => name.trim_end_matches("Fast") == class.name,
@@ -106,25 +110,40 @@ pub fn special_tokens(folder: &Path) -> Result<Map<String, Value>, TemplateError
     Ok(tokens)
 }
 
-/// A token's text, alone or in an object with what else is said of it.
+/// A token's text.
 fn content(token: &Value) -> Option<Value> {
-    match token {
-        Value::String(_) => Some(token.clone()),
-        Value::Object(token) => token.get("content").filter(|text| text.is_string()).cloned(),
-        _ => None,
-    }
+    text_of(token).map(Value::from)
 }
 
-/// The JSON object of a file; empty where there is no such file.
-pub fn read_object(folder: &Path, name: &str) -> Result<Map<String, Value>, TemplateError> {
-    let path = folder.join(name);
-    if !exists(&path)? {
-        return Ok(Map::new());
+/// The special tokens that a post-processor puts before a text, by id. Those that it puts behind one end nothing here.
+pub fn prefix(processor: &Value) -> Result<Vec<u32>, String> {
+    let id = |id: &Value| {
+        let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
+        number.ok_or_else(|| format!("a token's id is {id}, expected 0..2^32"))
+    };
+    let mut ids = Vec::new();
+    match processor["type"].as_str() {
+        Some("TemplateProcessing") => {
+            let pieces = processor["single"].as_array().into_iter().flatten();
+            for piece in pieces.take_while(|piece| piece["Sequence"].is_null()) {
+                let name = piece["SpecialToken"]["id"].as_str().unwrap_or_default();
+                let listed = processor["special_tokens"][name]["ids"].as_array();
+                ids.extend(listed.into_iter().flatten().map(id).collect::<Result<Vec<_>, _>>()?);
+            }
+        }
+        Some("BertProcessing" | "RobertaProcessing") => ids.push(id(&processor["cls"][1])?),
+        Some("Sequence") => {
+            for part in processor["processors"].as_array().into_iter().flatten() {
+                ids.extend(prefix(part)?);
+            }
+        }
+        _ => {}
     }
-    let failed = |problem: String| TemplateError::File { file: path.display().to_string(), problem };
-    match serde_json::from_slice(&read_text(&path)?) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(failed("not a JSON object".into())),
-        Err(error) => Err(failed(error.to_string())),
-    }
+    Ok(ids)
+}
+
+/// Whether the files say that a text begins with the first token; none where they do not say.
+pub fn adds_bos(folder: &Path) -> Result<Option<bool>, TokenizerError> {
+    let config = read_object_if_there(folder, "tokenizer_config.json")?;
+    Ok(config.get("add_bos_token").and_then(Value::as_bool))
 }
