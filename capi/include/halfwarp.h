@@ -80,6 +80,8 @@ enum hw_status
     HW_E_CALLBACK = -13,
     /// A bug in this library. A session that was in use can only be freed.
     HW_E_INTERNAL = -14,
+    /// The model has no chat template, and the call gives none.
+    HW_E_NO_TEMPLATE = -15,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -250,6 +252,22 @@ typedef struct hw_info {
     int32_t has_tokenizer;
 } hw_info;
 
+/// A text: see the rules for text that goes in.
+typedef struct hw_text {
+    /// UTF-8.
+    const char *text;
+    /// Bytes, or HW_NTS.
+    size_t len;
+} hw_text;
+
+/// A message of a conversation.
+typedef struct hw_message {
+    /// Who speaks: system, user or assistant, or what else the template knows.
+    struct hw_text role;
+    /// What is said.
+    struct hw_text content;
+} hw_message;
+
 /// One text that grows, its keys and values cached.
 typedef uint64_t hw_session;
 
@@ -307,14 +325,6 @@ typedef struct hw_sampling_params {
     /// Which of several answers to one prompt this is: part of the key.
     uint32_t choice;
 } hw_sampling_params;
-
-/// A text: see the rules for text that goes in.
-typedef struct hw_text {
-    /// UTF-8.
-    const char *text;
-    /// Bytes, or HW_NTS.
-    size_t len;
-} hw_text;
 
 /// One token and its log-probability.
 typedef struct hw_token_logprob {
@@ -485,6 +495,19 @@ hw_status hw_token_bytes(hw_engine engine,
                          uint8_t *bytes,
                          size_t capacity,
                          size_t *n_bytes);
+
+/// The tokens of a conversation, as the model was taught to read it: the prompt for an answer, or with `add_generation_prompt` 0
+/// the conversation alone. `chat_template` is Jinja, a file's name or the text itself; NULL is the model's own. Special tokens in
+/// messages are text, those that the template writes are ids. An answer ends at the model's own end-of-text tokens.
+hw_status hw_chat_tokenize(hw_engine engine,
+                           const char *chat_template,
+                           size_t chat_template_len,
+                           const struct hw_message *messages,
+                           size_t n_messages,
+                           int32_t add_generation_prompt,
+                           uint32_t *tokens,
+                           size_t capacity,
+                           size_t *n_tokens);
 
 /// Starts an empty session.
 hw_status hw_session_open(hw_engine engine, hw_session *session);

@@ -38,7 +38,7 @@ macro_rules! plain {
         $(unsafe impl Plain for $plain {})*
     };
 }
-plain!(u8, u32, u64, usize, f32, hw_text, hw_tokens, hw_logit_bias, hw_turn);
+plain!(u8, u32, u64, usize, f32, hw_text, hw_message, hw_tokens, hw_logit_bias, hw_turn);
 plain!(hw_engine_params, hw_info, hw_sampling_params, hw_generate_params, hw_stats);
 
 impl Args {

@@ -82,14 +82,15 @@ pub unsafe extern "C" fn hw_engine_open(
             return Err(Failure::bad_arg(format!("model is {model:?}, expected a name or path")));
         }
         let params = args.params("params", params)?;
-        let engine = open(&args, model, &params)?;
+        let source = Source::find(model).map_err(Error::from)?;
+        let engine = open(&args, &source, &params)?;
         log::write(hw_log_level::HW_LOG_INFO, &format!("{model} runs on {}", engine.device_name()));
-        output.write(handle::add_engine(engine));
+        output.write(handle::add_engine(engine, source.folder()));
         Ok(())
     })
 }
 
-fn open(args: &Args, model: &str, params: &hw_engine_params) -> Call<Engine> {
+fn open(args: &Args, source: &Source, params: &hw_engine_params) -> Call<Engine> {
     let options = options(params)?;
     let progress = args.callback(params.progress, params.progress_user_data);
     let tell = |fraction| -> Call {
@@ -101,9 +102,7 @@ fn open(args: &Args, model: &str, params: &hw_engine_params) -> Call<Engine> {
     }
     let mut failure = None;
     let opened =
-        Engine::open_with(&Source::find(model).map_err(Error::from)?, &options, &mut |done, all| match tell(
-            done as f32 / all.max(1) as f32,
-        ) {
+        Engine::open_with(source, &options, &mut |done, all| match tell(done as f32 / all.max(1) as f32) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 failure = Some(error);

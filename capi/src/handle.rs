@@ -13,6 +13,7 @@ use halfwarp::{
 };
 use std::{
     collections::HashMap,
+    path::{Path, PathBuf},
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -20,7 +21,8 @@ use std::{
 };
 
 enum Object {
-    Engine(Engine),
+    /// With the folder that its model came from.
+    Engine(Engine, Option<PathBuf>),
     Session(Arc<Slot>),
 }
 
@@ -69,9 +71,9 @@ impl Slot {
     }
 }
 
-/// Gives an engine its handle.
-pub fn add_engine(engine: Engine) -> hw_engine {
-    add(Object::Engine(engine))
+/// Gives an engine its handle; its model came from `folder`, where it did not come with the library.
+pub fn add_engine(engine: Engine, folder: Option<&Path>) -> hw_engine {
+    add(Object::Engine(engine, folder.map(Path::to_path_buf)))
 }
 
 /// Gives a session its handle.
@@ -83,17 +85,26 @@ pub fn add_session(session: Session) -> hw_session {
 /// The engine `handle`.
 pub fn engine(handle: hw_engine) -> Call<Engine> {
     match objects().get(&handle) {
-        Some(Object::Engine(engine)) => Ok(engine.clone()),
+        Some(Object::Engine(engine, _)) => Ok(engine.clone()),
         Some(Object::Session(_)) => Err(wrong(handle, "a session", "an engine")),
         None => Err(unknown(handle)),
     }
+}
+
+/// The folder that the model of the engine `handle` came from.
+pub fn folder(handle: hw_engine) -> Call<Option<PathBuf>> {
+    engine(handle)?;
+    Ok(match objects().get(&handle) {
+        Some(Object::Engine(_, folder)) => folder.clone(),
+        _ => None,
+    })
 }
 
 /// The session `handle`.
 pub fn session(handle: hw_session) -> Call<Arc<Slot>> {
     match objects().get(&handle) {
         Some(Object::Session(slot)) => Ok(slot.clone()),
-        Some(Object::Engine(_)) => Err(wrong(handle, "an engine", "a session")),
+        Some(Object::Engine(..)) => Err(wrong(handle, "an engine", "a session")),
         None => Err(unknown(handle)),
     }
 }

@@ -10,6 +10,7 @@
 
 mod args;
 mod callback;
+mod chat;
 mod decode;
 mod engine;
 mod generate;

@@ -88,7 +88,7 @@ fn of_backend(error: &BackendError) -> hw_status {
 }
 
 /// Every status and its name.
-pub const NAMES: [(hw_status, &CStr); 15] = [
+pub const NAMES: [(hw_status, &CStr); 16] = [
     (HW_OK, c"HW_OK"),
     (HW_E_BAD_ARG, c"HW_E_BAD_ARG"),
     (HW_E_BAD_HANDLE, c"HW_E_BAD_HANDLE"),
@@ -104,4 +104,5 @@ pub const NAMES: [(hw_status, &CStr); 15] = [
     (HW_E_CANCELLED, c"HW_E_CANCELLED"),
     (HW_E_CALLBACK, c"HW_E_CALLBACK"),
     (HW_E_INTERNAL, c"HW_E_INTERNAL"),
+    (HW_E_NO_TEMPLATE, c"HW_E_NO_TEMPLATE"),
 ];

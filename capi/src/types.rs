@@ -57,6 +57,8 @@ pub enum hw_status {
     HW_E_CALLBACK = -13,
     /// A bug in this library. A session that was in use can only be freed.
     HW_E_INTERNAL = -14,
+    /// The model has no chat template, and the call gives none.
+    HW_E_NO_TEMPLATE = -15,
 }
 
 /// What an engine runs on, where that is not the number of a CUDA device.
@@ -138,6 +140,16 @@ pub struct hw_text {
     pub text: *const c_char,
     /// Bytes, or HW_NTS.
     pub len: usize,
+}
+
+/// A message of a conversation.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hw_message {
+    /// Who speaks: system, user or assistant, or what else the template knows.
+    pub role: hw_text,
+    /// What is said.
+    pub content: hw_text,
 }
 
 /// A sequence of tokens.

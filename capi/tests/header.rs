@@ -8,8 +8,8 @@ use common::{libraries, ok, package, run, skipped};
 use std::{collections::BTreeSet, fs};
 
 /// In the order of the header.
-const SOURCES: [&str; 7] =
-    ["types.rs", "library.rs", "engine.rs", "text.rs", "session.rs", "generate.rs", "decode.rs"];
+const SOURCES: [&str; 8] =
+    ["types.rs", "library.rs", "engine.rs", "text.rs", "chat.rs", "session.rs", "generate.rs", "decode.rs"];
 
 fn committed() -> String {
     fs::read_to_string(package().join("include/halfwarp.h")).expect("the header is there")

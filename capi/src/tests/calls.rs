@@ -80,6 +80,14 @@ fn cases() -> Vec<Case> {
                 let text = n.c(PROMPT.as_ptr());
                 hw_tokenize(engine, text, HW_NTS, 0, n.p(ids.as_mut_ptr()), 99, n.p(&mut len))
             }),
+            case("hw_chat_tokenize", Engine, |n, engine, _| {
+                let (mut ids, mut len) = ([0; 99], 0);
+                let text = |text: &CStr| hw_text { text: n.c(text.as_ptr()), len: HW_NTS };
+                let messages = [hw_message { role: text(c"user"), content: text(c"Hello") }];
+                let (template, ids) = (c"{{ messages[0].content }}", n.p(ids.as_mut_ptr()));
+                let messages = n.c(messages.as_ptr());
+                hw_chat_tokenize(engine, template.as_ptr(), HW_NTS, messages, 1, 1, ids, 99, n.p(&mut len))
+            }),
             case("hw_detokenize", Engine, |n, engine, _| {
                 let (mut text, mut len) = ([0u8; 99], 0);
                 let (ids, text) = (n.c(IDS.as_ptr()), n.p(text.as_mut_ptr()).cast());
@@ -259,4 +267,50 @@ fn f01_a_buffer_that_is_too_small_gets_the_size_and_nothing_else() {
     // SAFETY: as above.
     let status = unsafe { hw_tokenize(engine, ptr::null(), 0, 0, ptr::null_mut(), 0, &mut n) };
     assert_eq!((status, n), (HW_OK, 0), "an empty text needs no room");
+}
+
+#[test]
+fn a_conversation_is_read_as_the_template_says() {
+    let text = |text: &'static CStr| hw_text { text: text.as_ptr(), len: HW_NTS };
+    let messages = [
+        hw_message { role: text(c"user"), content: text(c"a<|endoftext|>") },
+        hw_message { role: text(c"assistant"), content: text(c"b") },
+    ];
+    let tokens = |template: Option<&CStr>, prompt: i32| {
+        let (mut ids, mut n) = ([0; 99], 0);
+        let template = template.map_or(ptr::null(), CStr::as_ptr);
+        // SAFETY: the pointers are to locals of at least that size.
+        let status = unsafe {
+            hw_chat_tokenize(
+                engine(),
+                template,
+                HW_NTS,
+                messages.as_ptr(),
+                2,
+                prompt,
+                ids.as_mut_ptr(),
+                99,
+                &mut n,
+            )
+        };
+        (status, ids[..n].to_vec())
+    };
+    let template = c"{% for m in messages %}{{ m.role }}:{{ m.content }}<|endoftext|>{% endfor %}{% if add_generation_prompt %}!{% endif %}";
+    let special = |text: &CStr| {
+        let (mut ids, mut n) = ([0; 99], 0);
+        // SAFETY: as above.
+        let status = unsafe { hw_tokenize(engine(), text.as_ptr(), HW_NTS, 1, ids.as_mut_ptr(), 99, &mut n) };
+        assert_eq!(status, HW_OK);
+        ids[..n].to_vec()
+    };
+    let end = special(c"<|endoftext|>")[0];
+    for (prompt, last) in [(0, end), (1, special(c"!")[0])] {
+        let (status, ids) = tokens(Some(template), prompt);
+        assert_eq!((status, ids.last()), (HW_OK, Some(&last)));
+        assert_eq!(ids.iter().filter(|&&id| id == end).count(), 2, "a message's own stays text");
+    }
+    assert_eq!(tokens(None, 1).0, HW_E_NO_TEMPLATE);
+    assert_eq!(tokens(Some(c"no/such/file"), 1).0, HW_E_BAD_ARG);
+    assert_eq!(tokens(Some(c"{{ raise_exception('so not') }}"), 1).0, HW_E_BAD_ARG);
+    assert!(last_error().contains("so not"), "{}", last_error());
 }

@@ -8,7 +8,8 @@ mod threads;
 mod tour;
 
 use crate::{
-    decode::*, engine::*, generate::*, library::*, session::*, text::*, types::hw_status::*, types::*,
+    chat::*, decode::*, engine::*, generate::*, library::*, session::*, text::*, types::hw_status::*,
+    types::*,
 };
 use std::{
     cell::Cell,

@@ -223,8 +223,8 @@ fn version_status_and_engine_say_what_they_are() {
     // SAFETY: the texts are static.
     let name = |status: i32| unsafe { CStr::from_ptr(hw_status_name(status)) }.to_str().unwrap();
     assert_eq!(
-        (name(0), name(-3), name(-14), name(-15), name(1)),
-        ("HW_OK", "HW_E_BUSY", "HW_E_INTERNAL", "?", "?")
+        (name(0), name(-3), name(-14), name(-15), name(-16), name(1)),
+        ("HW_OK", "HW_E_BUSY", "HW_E_INTERNAL", "HW_E_NO_TEMPLATE", "?", "?")
     );
     // SAFETY: as above.
     assert_eq!(unsafe { CStr::from_ptr(hw_version()) }.to_str().unwrap(), env!("CARGO_PKG_VERSION"));
