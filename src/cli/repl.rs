@@ -82,7 +82,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 /// An empty text, or an empty conversation.
 fn new_text<'m>(model: &'m Model, chat: &ChatArgs, source: &Source) -> Result<Text<'m>, Failure> {
     let reading = match chat.conversation(source)? {
-        Some(conversation) => Reading::Chat(conversation),
+        Some(conversation) => Reading::Chat(Box::new(conversation)),
         None if chat.special => Reading::WithSpecial,
         None => Reading::Plain,
     };

@@ -30,7 +30,7 @@ pub enum Reading {
     /// As text in which special tokens are spelled out.
     WithSpecial,
     /// As messages of a conversation.
-    Chat(Conversation),
+    Chat(Box<Conversation>),
 }
 
 /// A state to go back to.
