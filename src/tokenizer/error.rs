@@ -37,6 +37,19 @@ pub enum TokenizerError {
     /// The text cannot be encoded.
     #[error("cannot encode the text: {0}")]
     Encode(String),
+    /// The text has more tokens than whoever asked has use for.
+    #[error("the first {n_bytes} bytes of the text are {n_tokens} tokens, expected at most {n_max} in all")]
+    TooMany {
+        /// Tokens that were asked for at most.
+        n_max: usize,
+        /// Tokens up to where the text was given up.
+        n_tokens: usize,
+        /// Bytes up to there.
+        n_bytes: usize,
+    },
+    /// Whoever asked for the ids of a text has no use for them any more.
+    #[error("the ids of the text are not wanted any more")]
+    Stopped,
 }
 
 impl TokenizerError {

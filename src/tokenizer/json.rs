@@ -11,7 +11,7 @@ const MAX_ADDED: usize = 100_000;
 const MAX_ADDED_LEN: usize = 4096;
 
 /// A section's name and what is wrong with it.
-type Problem = (String, String);
+pub(super) type Problem = (String, String);
 
 /// One token of a vocabulary.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +46,6 @@ pub(super) fn check<'a>(json: &'a Value, duplicates: &'a [(u32, String)]) -> Res
     let vocab = check_model(&json["model"])?;
     let pieces = list_pieces(vocab, &json["added_tokens"], duplicates)?;
     check_truncation(&json["truncation"])?;
-    check_normalizer("normalizer", &json["normalizer"])?;
-    check_pre_tokenizer("pre_tokenizer", &json["pre_tokenizer"])?;
     check_template("post_processor", &json["post_processor"], pieces.0.len())?;
     Ok(pieces)
 }
@@ -217,32 +215,6 @@ fn check_truncation(truncation: &Value) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The crate indexes past the end of a text before which it puts nothing, or in which it replaces nothing. It guesses the
-/// type of a normalizer that has none, so the type says nothing here.
-fn check_normalizer(section: &str, normalizer: &Value) -> Result<(), Problem> {
-    for pointer in ["/prepend", "/pattern/String"] {
-        if normalizer.pointer(pointer).is_some_and(|text| text == "") {
-            let section = format!("{section}{}", pointer.replace('/', "."));
-            return Err((section, "found \"\", expected a text".into()));
-        }
-    }
-    for (i, part) in normalizer["normalizers"].as_array().into_iter().flatten().enumerate() {
-        check_normalizer(&format!("{section}.normalizers[{i}]"), part)?;
-    }
-    Ok(())
-}
-
-/// The crate divides by the length of `FixedLength`, whose type it guesses where there is none.
-fn check_pre_tokenizer(section: &str, pre_tokenizer: &Value) -> Result<(), Problem> {
-    if pre_tokenizer["length"].as_u64() == Some(0) {
-        return Err((format!("{section}.length"), "found 0, expected at least 1".into()));
-    }
-    for (i, part) in pre_tokenizer["pretokenizers"].as_array().into_iter().flatten().enumerate() {
-        check_pre_tokenizer(&format!("{section}.pretokenizers[{i}]"), part)?;
-    }
-    Ok(())
-}
-
 /// Every special token that a template names is listed beside it, with ids of the vocabulary.
 fn check_template(section: &str, processor: &Value, n_vocab: usize) -> Result<(), Problem> {
     let listed = &processor["special_tokens"];
@@ -274,7 +246,7 @@ fn check_template(section: &str, processor: &Value, n_vocab: usize) -> Result<()
 }
 
 /// A value in few words.
-fn brief(value: &Value) -> String {
+pub(super) fn brief(value: &Value) -> String {
     let text = match value {
         Value::Null => return "nothing".into(),
         Value::Array(items) => return format!("an array of {}", items.len()),

@@ -6,11 +6,14 @@
 //! special id only by [`Tokenizer::encode_with_special`]. Special tokens leave no text when decoded.
 //! Tested in `tests/tokenizers/`, `tests/malformed_tokenizers.rs` and `tests/detokenizer.rs`.
 
+mod cuts;
 mod detokenizer;
 mod error;
 mod files;
 mod json;
 mod names;
+mod limits;
+mod pipeline;
 mod special;
 mod vocabulary;
 
@@ -20,7 +23,10 @@ pub use names::special_tokens;
 
 #[cfg(feature = "chat")]
 pub(crate) use files::read_object_if_there;
+pub(crate) use pipeline::Watch;
 
+use cuts::Cuts;
+use pipeline::{Pipeline, survive};
 use serde_json::Value;
 use std::{borrow::Cow, ops::Range, path::Path};
 use vocabulary::{Spacing, Vocabulary};
@@ -28,7 +34,7 @@ use vocabulary::{Spacing, Vocabulary};
 /// A vocabulary and its rules.
 #[derive(Debug)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    pipeline: Pipeline,
     vocabulary: Vocabulary,
     /// What goes before a text, by the tokenizer's own settings.
     prefix: Vec<u32>,
@@ -93,11 +99,14 @@ impl Tokenizer {
         duplicates: &[(u32, String)],
         file: &'static str,
     ) -> Result<Self, TokenizerError> {
-        let pieces = json::check(json, duplicates)
-            .map_err(|(section, what)| TokenizerError::malformed(file, section, what))?;
+        let malformed = |(section, what): (String, String)| TokenizerError::malformed(file, section, what);
+        let pieces = json::check(json, duplicates).map_err(malformed)?;
+        limits::check(json).map_err(malformed)?;
         let spacing = Spacing::of(json).map_err(|what| TokenizerError::malformed(file, "decoder", what))?;
-        let mut inner = survive(|| tokenizers::Tokenizer::from_bytes(text))
-            .map_err(|e| TokenizerError::malformed(file, "", e))?;
+        let mut inner = survive(|| tokenizers::Tokenizer::from_bytes(text)).map_err(|e| match e {
+            TokenizerError::Encode(what) => TokenizerError::malformed(file, "", what),
+            e => e,
+        })?;
         // A prompt is never cut short or padded behind its author's back.
         let _ = inner.with_truncation(None);
         inner.with_padding(None).set_encode_special_tokens(true);
@@ -116,7 +125,9 @@ impl Tokenizer {
             return Err(TokenizerError::OutOfRange { id, n_vocab: vocabulary.n_vocab() });
         }
         let longest = vocabulary.longest().filter(|_| json::keeps_bytes(json));
-        Ok(Self { inner, vocabulary, prefix, longest })
+        let pipeline = Pipeline::new(inner, Cuts::of(json))
+            .map_err(|what| TokenizerError::malformed(file, "pre_tokenizer", what))?;
+        Ok(Self { pipeline, vocabulary, prefix, longest })
     }
 
     /// Number of token ids.
@@ -140,8 +151,12 @@ impl Tokenizer {
 
     /// The token ids of `text`. What looks like a special token is text like any other.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        let encoding = survive(|| self.inner.encode_fast(text, false)).map_err(TokenizerError::Encode)?;
-        Ok(encoding.get_ids().to_vec())
+        self.encode_watched(text, &Watch::PATIENT)
+    }
+
+    /// [`encode`](Self::encode), while it is wanted and not too much.
+    pub(crate) fn encode_watched(&self, text: &str, watch: &Watch) -> Result<Vec<u32>, TokenizerError> {
+        self.pipeline.encode(text, watch)
     }
 
     /// The token ids of `text`, where every special token that is spelled out in it becomes its id: for text of which
@@ -215,20 +230,11 @@ impl Tokenizer {
 
     /// The id of a token as the vocabulary spells it, a special one like `<|endoftext|>` among them.
     pub fn id_of(&self, piece: &str) -> Option<u32> {
-        self.inner.token_to_id(piece)
+        self.pipeline.id_of(piece)
     }
 
     /// Whether the token is special: it has a meaning and no text.
     pub fn is_special(&self, id: u32) -> bool {
         self.vocabulary.is_special(id)
     }
-}
-
-/// Calls the `tokenizers` crate, which panics on some malformed files: at load, or at the first text. `json::check`
-/// refuses the files of which that is known; this is the belt beside it.
-fn survive<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
-    // The crate's state cannot break: a tokenizer is not changed by encoding, and one that failed to load is gone.
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(call))
-        .map_err(|_| "the tokenizers crate panicked".to_string())?
-        .map_err(|e| e.to_string())
 }

@@ -1,6 +1,7 @@
 //! Text to ids and back: against literal ids, and against the `tokenizers` crate used directly.
 
 mod prefix;
+mod pieces;
 mod special;
 
 use halfwarp::{Tokenizer, tokenizer::TokenizerError};
