@@ -22,6 +22,7 @@ use crate::{
     backend::{self, Backend, Device, OpenOptions, Progress},
     cache::{KvCache, PAGE_LEN},
     source::Source,
+    tokenizer::Watch,
     weights::LoadOptions,
 };
 use std::{
@@ -130,6 +131,11 @@ impl Engine {
     /// The token ids that `prompt` stands for, with the tokens before it that the tokenizer's settings put before texts. An empty
     /// text starts from the model's first token.
     pub fn prompt_ids(&self, prompt: Prompt) -> Result<Vec<u32>> {
+        self.prompt_ids_watched(prompt, &Watch::PATIENT)
+    }
+
+    /// [`prompt_ids`](Self::prompt_ids), while they are wanted and not too many.
+    pub(crate) fn prompt_ids_watched(&self, prompt: Prompt, watch: &Watch) -> Result<Vec<u32>> {
         let prefixed = |ids| Ok::<_, Error>(self.tokenizer()?.prompt(ids));
         let ids = match prompt {
             Prompt::Text(text) | Prompt::WithSpecial(text) if text.is_empty() => {
@@ -138,7 +144,7 @@ impl Engine {
                     _ => self.config().bos_token_id.into_iter().collect(),
                 }
             }
-            Prompt::Text(text) => prefixed(self.tokenizer()?.encode(&text)?)?,
+            Prompt::Text(text) => prefixed(self.tokenizer()?.encode_watched(&text, watch)?)?,
             Prompt::WithSpecial(text) => prefixed(self.tokenizer()?.encode_with_special(&text)?)?,
             Prompt::Ids(ids) => ids,
         };

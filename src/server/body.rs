@@ -1,6 +1,7 @@
 //! Bodies: a request's is read within limits of size and time, an answer's is JSON.
 
 use super::{App, error::ApiError};
+use crate::tokenizer::Watch;
 use axum::{
     body::Body,
     extract::Request,
@@ -12,7 +13,7 @@ use memmap2::MmapMut;
 use serde_json::Value;
 use std::{
     sync::{Arc, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// A body of so many bytes is tokenized within a millisecond or two.
@@ -108,16 +109,31 @@ pub async fn parse<T: Send + 'static>(
     tokio::task::spawn_blocking(call).await.map_err(lost)?
 }
 
-/// How long a body is worked at, and whether somebody still waits for it.
+/// How long a body is worked at by the thread that does it, and whether somebody still waits for it.
 pub struct Work {
-    started: Instant,
+    started: Duration,
     limit: Duration,
     is_wanted: Weak<()>,
 }
 
 impl Work {
     fn new(limit: Duration, is_wanted: Weak<()>) -> Self {
-        Self { started: Instant::now(), limit, is_wanted }
+        Self { started: thread_time(), limit, is_wanted }
+    }
+
+    /// Makes ids of a text, at most `n_max`, as long as they are wanted.
+    pub fn watch<T>(
+        &self,
+        n_max: usize,
+        encode: impl FnOnce(&Watch) -> crate::Result<T>,
+    ) -> Result<T, ApiError> {
+        let goes_on = || self.check().is_ok();
+        let result = encode(&Watch { goes_on: &goes_on, n_max });
+        result.or_else(|error| {
+            // What stopped it says more.
+            self.check()?;
+            Err(error.into())
+        })
     }
 
     /// Fails where the time is up, or the client has gone.
@@ -125,12 +141,26 @@ impl Work {
         if self.is_wanted.strong_count() == 0 {
             return Err(ApiError::internal("the client has gone"));
         }
-        if self.started.elapsed() > self.limit {
+        if thread_time() - self.started >= self.limit {
             let limit = self.limit.as_secs_f64();
             return Err(ApiError::timeout(format_args!("the prompt took longer than {limit} s to read")));
         }
         Ok(())
     }
+}
+
+/// How long the thread has computed, so that a body is not given up for what others do meanwhile.
+#[cfg(unix)]
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
+/// Where the system does not say how long a thread has computed: since when it was first asked.
+#[cfg(not(unix))]
+fn thread_time() -> Duration {
+    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    START.elapsed()
 }
 
 /// An answer of status 200.

@@ -1,6 +1,6 @@
 //! [`ApiError`]: what a client is told when a request fails, in OpenAI's shape.
 
-use crate::{Error, cache::CacheError, sampler::SamplingError};
+use crate::{Error, cache::CacheError, sampler::SamplingError, tokenizer::TokenizerError};
 use axum::{
     body::Body,
     http::{HeaderValue, Response, StatusCode, header},
@@ -118,9 +118,9 @@ impl ApiError {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         match &error {
-            Error::PromptTooLong { .. } | Error::Cache(CacheError::ContextFull { .. }) => {
-                Self::too_long("prompt", &error)
-            }
+            Error::PromptTooLong { .. }
+            | Error::Tokenizer(TokenizerError::TooMany { .. })
+            | Error::Cache(CacheError::ContextFull { .. }) => Self::too_long("prompt", &error),
             Error::TooManyTokens { .. } => Self::too_long("max_tokens", &error),
             Error::Cache(CacheError::TokenOutOfRange { .. })
             | Error::EmptyPrompt

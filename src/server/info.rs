@@ -95,7 +95,7 @@ pub async fn tokenize(
     request: Request,
 ) -> Result<Response<Body>, ApiError> {
     let (model, body) = read(&app, &record, request).await?;
-    let value = body::parse(&app, body, body::SMALL_LEN, move |body, _| {
+    let value = body::parse(&app, body, body::SMALL_LEN, move |body, work| {
         let fields = Fields::parse(body)?;
         let (name, text) = match (fields.text("content")?, fields.text("prompt")?) {
             (Some(text), None) => ("content", text),
@@ -110,7 +110,7 @@ pub async fn tokenize(
             return Err(ApiError::param(name, message));
         }
         let tokenizer = model.tokenizer()?;
-        let ids = tokenizer.encode(&text).map_err(crate::Error::from)?;
+        let ids = work.watch(usize::MAX, |watch| Ok(tokenizer.encode_watched(&text, watch)?))?;
         let mut value = json!({"count": ids.len(), "max_model_len": model.n_ctx()});
         if fields.flag("with_pieces")? == Some(true) {
             let piece =

@@ -30,7 +30,7 @@ pub struct Limits {
     pub body_time: Duration,
     /// Bytes of a body.
     pub body_len: usize,
-    /// For what is in a body, until its texts wait for their turn.
+    /// For what is in a body, until its texts wait for their turn: seconds of one processor.
     pub parse_time: Duration,
     /// For an answer, from the request on.
     pub answer_time: Duration,
@@ -51,7 +51,7 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             body_time: Duration::from_secs(30),
             body_len: 2 << 20,
-            parse_time: Duration::from_secs(10),
+            parse_time: Duration::from_secs(1),
             answer_time: Duration::from_secs(600),
             write_time: Duration::from_secs(30),
             notice_time: Duration::from_secs(5),

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokenizers::{
-    Model, OffsetType, Offsets, PreTokenizedString, PreTokenizer, PreTokenizerWrapper,
+    Model, ModelWrapper, OffsetType, Offsets, PreTokenizedString, PreTokenizer, PreTokenizerWrapper,
     SplitDelimiterBehavior, pre_tokenizers::split::SplitPattern, tokenizer::pattern::Pattern,
 };
 
@@ -28,6 +28,9 @@ pub(super) const BYTE_LEVEL_PATTERN: &str =
 
 /// The patterns of a tokenizer may work so long at each MiB of a piece. Those that are published take a tenth of it.
 const PATTERN_TIME: Duration = Duration::from_secs(1);
+
+/// Words whose tokens each thread remembers; the longest of them take 9 KiB.
+const N_REMEMBERED: usize = 1000;
 
 /// What an encoding may cost.
 pub struct Watch<'a> {
@@ -58,7 +61,12 @@ pub(super) struct Pipeline {
 
 impl Pipeline {
     /// The steps of `inner`, on whole texts where there are no `cuts`.
-    pub fn new(inner: tokenizers::Tokenizer, cuts: Option<Cuts>) -> Result<Self, String> {
+    pub fn new(mut inner: tokenizers::Tokenizer, cuts: Option<Cuts>) -> Result<Self, String> {
+        if let ModelWrapper::BPE(model) = inner.get_model() {
+            let mut model = model.clone();
+            model.resize_cache(N_REMEMBERED);
+            inner.with_model(model);
+        }
         let mut steps = Vec::new();
         if let Some(pre_tokenizer) = inner.get_pre_tokenizer() {
             Step::append(pre_tokenizer, &mut steps)?;

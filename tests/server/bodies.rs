@@ -109,6 +109,28 @@ fn memory_comes_back_after_a_storm() {
     assert!(above() <= 128, "{} MiB above idle", above());
 }
 
+/// Words are remembered once they are split: as many as they like, of the longest that are, on each of the threads.
+#[test]
+#[cfg(target_os = "linux")]
+fn words_that_are_remembered_take_little_memory() {
+    let program = program();
+    let before = status(&program, "VmRSS");
+    // Letters alone, so that a word is one.
+    let letters = |n: u32| n.to_string().bytes().map(|digit| (digit + 49) as char).collect::<String>();
+    let send = |body: u32| {
+        let words: Vec<String> = (0..1000).map(|i| "abc".repeat(80) + &letters(1000 * body + i)).collect();
+        let body = json!({"content": words.join(" ")}).to_string();
+        ask(program.address, "POST", "/tokenize", &[], &body).ok();
+    };
+    // Four at once, so that all threads have their share.
+    for body in (0..48).step_by(4) {
+        std::thread::scope(|scope| (0..4).for_each(|i| _ = scope.spawn(move || send(body + i))));
+    }
+    let above = status(&program, "VmRSS").saturating_sub(before) / MIB;
+    println!("{above} MiB above idle");
+    assert!(above <= 128, "{above} MiB above idle");
+}
+
 /// Four clients leave behind what would keep all threads that read bodies busy.
 #[test]
 fn a_client_that_has_gone_does_not_hold_up_others() {

@@ -32,13 +32,16 @@ pub fn parse(
     let delivery = params::delivery(fields, prompts.len())?;
     let params = generate_params(fields, model)?;
     let limit = params::prompt_limit(fields, model, params.max_tokens)?;
+    // A prompt that may be cut is read to its end.
+    let n_max = if limit.is_some() { usize::MAX } else { model.n_ctx() };
     let mut texts = Vec::with_capacity(prompts.len() * delivery.n);
     for prompt in prompts.read(model)? {
         work.check()?;
         if let Prompt::Text(text) = &prompt {
             model.check_len(text.len())?;
         }
-        let ids = params::cut(model.scheduler.engine().prompt_ids(prompt)?, limit);
+        let ids = work.watch(n_max, |watch| model.scheduler.engine().prompt_ids_watched(prompt, watch))?;
+        let ids = params::cut(ids, limit);
         texts.extend(choices(&ids, &params, delivery.n, tenant));
     }
     let shape = CompletionShape::new(model.clone(), texts.len(), delivery, params.logprobs.is_some());
