@@ -143,6 +143,16 @@ fn rows_beyond_the_tokenizers_vocabulary_are_never_chosen() {
     assert!((logprob + 4096f32.ln()).abs() < 1e-4, "a padding row took part in the softmax: {logprob}");
 }
 
+/// As `halfwarp generate` says it, with the prompt and without.
+#[test]
+fn rows_beyond_the_tokenizers_vocabulary_are_in_no_prompt() {
+    for echo in [false, true] {
+        let params = GenerateParams { echo, ..at_most(1) };
+        let error = scripted(vec![100], 4224).generate_with(vec![5, 4096], &params, |_| {}).unwrap_err();
+        assert_eq!(error.to_string(), "token id 4096 out of range 0..=4095");
+    }
+}
+
 #[test]
 fn max_tokens_zero_generates_nothing() {
     let completion = generate(PROMPT, &at_most(0));

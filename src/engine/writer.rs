@@ -57,8 +57,10 @@ impl Writer {
         let started = Instant::now();
         let config = engine.config();
         let ids = engine.prompt_ids(prompt)?;
-        if let Some(&id) = ids.iter().find(|&&id| id as usize >= config.n_vocab) {
-            return Err(crate::cache::CacheError::TokenOutOfRange { id, n_vocab: config.n_vocab }.into());
+        // Ids beyond the tokenizer's have no text.
+        let n_vocab = engine.n_choices();
+        if let Some(&id) = ids.iter().find(|&&id| id as usize >= n_vocab) {
+            return Err(crate::cache::CacheError::TokenOutOfRange { id, n_vocab }.into());
         }
         let n_limit = token_limit(config, ids.len(), params.max_tokens)?;
         let mut params = params.clone();
@@ -334,8 +336,7 @@ impl Writer {
     }
 }
 
-/// A detokenizer for what follows the prompt `ids`, or for the prompt and what follows. A padding id of the vocabulary
-/// has no text, so it counts as the start of one.
+/// A detokenizer for what follows the prompt `ids`, or for the prompt and what follows.
 fn detokenizer(engine: &Engine, ids: &[u32], echo: bool) -> Detokenizer {
     let (Ok(tokenizer), Some(last), false) = (engine.tokenizer(), ids.last(), echo) else {
         return Detokenizer::new();

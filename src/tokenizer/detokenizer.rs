@@ -37,6 +37,11 @@ impl Detokenizer {
         Ok(self.take_certain())
     }
 
+    /// Whether a character has begun that is not whole yet.
+    pub(crate) fn is_within_character(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Ends the text: what was held back, as U+FFFD where it is not a whole character.
     pub fn finish(&mut self, _tokenizer: &Tokenizer) -> Result<String, TokenizerError> {
         self.last = None;

@@ -159,6 +159,16 @@ impl Tokenizer {
         self.pipeline.encode(text, watch)
     }
 
+    /// The bytes of `text` up to the end of what each of its tokens stands for.
+    pub(crate) fn ends(&self, text: &str, watch: &Watch) -> Result<Vec<usize>, TokenizerError> {
+        self.pipeline.ends(text, watch)
+    }
+
+    /// Whether tokens spell a text byte by byte, and not as words in a spelling of their own.
+    pub(crate) fn is_byte_level(&self) -> bool {
+        self.vocabulary.is_byte_level()
+    }
+
     /// The token ids of `text`, where every special token that is spelled out in it becomes its id: for text of which
     /// every word is trusted.
     pub fn encode_with_special(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {

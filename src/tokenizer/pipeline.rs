@@ -78,20 +78,39 @@ impl Pipeline {
     pub fn encode(&self, text: &str, watch: &Watch) -> Result<Vec<u32>, TokenizerError> {
         let (mut ids, mut start) = (Vec::new(), 0);
         while start < text.len() {
-            let len = self.cuts.as_ref().map_or(text.len() - start, |cuts| cuts.piece_len(&text[start..]));
-            let end = start + len;
-            ids.extend(survive(|| self.encode_piece(&text[start..end], watch))?);
+            let piece = self.piece(text, start);
+            let words = |words: PreTokenizedString| words.into_encoding(None, 0, OffsetType::None);
+            ids.extend_from_slice(survive(|| words(self.words(piece, watch)?))?.get_ids());
+            start += piece.len();
             if ids.len() > watch.n_max {
-                let (n_tokens, n_bytes) = (ids.len(), end);
+                let (n_tokens, n_bytes) = (ids.len(), start);
                 return Err(TokenizerError::TooMany { n_max: watch.n_max, n_tokens, n_bytes });
             }
-            start = end;
         }
         Ok(ids)
     }
 
-    /// The ids of `text` in one piece.
-    fn encode_piece(&self, text: &str, watch: &Watch) -> tokenizers::Result<Vec<u32>> {
+    /// The bytes of `text` up to the end of what each of its tokens stands for.
+    pub fn ends(&self, text: &str, watch: &Watch) -> Result<Vec<usize>, TokenizerError> {
+        let (mut ends, mut start) = (Vec::new(), 0);
+        while start < text.len() {
+            let piece = self.piece(text, start);
+            let words = |words: PreTokenizedString| words.into_encoding(None, 0, OffsetType::Byte);
+            let encoding = survive(|| words(self.words(piece, watch)?))?;
+            ends.extend(encoding.get_offsets().iter().map(|&(_, end)| start + end));
+            start += piece.len();
+        }
+        Ok(ends)
+    }
+
+    /// What is tokenized in one piece from byte `start` on.
+    fn piece<'t>(&self, text: &'t str, start: usize) -> &'t str {
+        let rest = &text[start..];
+        self.cuts.as_ref().map_or(rest, |cuts| &rest[..cuts.piece_len(rest)])
+    }
+
+    /// The words of `text`, tokenized in one piece.
+    fn words(&self, text: &str, watch: &Watch) -> tokenizers::Result<PreTokenizedString> {
         let inner = &self.inner;
         watch.check()?;
         let mut words = inner.get_added_vocabulary().extract_and_normalize(inner.get_normalizer(), text);
@@ -103,7 +122,7 @@ impl Pipeline {
             watch.check()?;
             inner.get_model().tokenize(word.get())
         })?;
-        Ok(words.into_encoding(None, 0, OffsetType::None)?.get_ids().to_vec())
+        Ok(words)
     }
 
     /// The id of a token as the vocabulary spells it.

@@ -123,7 +123,11 @@ impl Vocabulary {
     pub fn longest(&self) -> Option<usize> {
         let lengths = (0..self.n_vocab() as u32).filter_map(|id| Some(self.bytes(id).ok()?.len()));
         let n_bytes = lengths.clone().filter(|&len| len == 1).count();
-        lengths.max().filter(|_| matches!(self.spacing, Spacing::ByteLevel) && n_bytes >= 256)
+        lengths.max().filter(|_| self.is_byte_level() && n_bytes >= 256)
+    }
+
+    pub fn is_byte_level(&self) -> bool {
+        matches!(self.spacing, Spacing::ByteLevel)
     }
 
     /// The special tokens that are spelled out.

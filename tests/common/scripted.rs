@@ -11,8 +11,9 @@ use halfwarp::{
 pub struct Scripted {
     config: Config,
     script: Vec<u32>,
-    row: Vec<f32>,
-    n_rows: usize,
+    rows: Vec<f32>,
+    /// Calls that gave logits.
+    n_calls: usize,
     /// The value of one logit of every row.
     spoiled: Option<(usize, f32)>,
 }
@@ -20,7 +21,7 @@ pub struct Scripted {
 impl Scripted {
     /// Writes `script` with the vocabulary and the context of `config`; a value may spoil one logit of every row.
     pub fn new(config: Config, script: Vec<u32>, spoiled: Option<(usize, f32)>) -> Self {
-        Self { config, script, row: Vec::new(), n_rows: 0, spoiled }
+        Self { config, script, rows: Vec::new(), n_calls: 0, spoiled }
     }
 }
 
@@ -39,14 +40,15 @@ impl Backend for Scripted {
 
     fn forward(&mut self, batch: &Batch, cache: &mut KvCache) -> Result<Logits<'_>> {
         cache.append(batch)?;
-        self.row = vec![0.0; self.config.n_vocab];
-        if batch.n_rows() > 0 {
-            self.row[self.script[self.n_rows % self.script.len()] as usize] = 1.0;
-            self.n_rows += 1;
+        let n_vocab = self.config.n_vocab;
+        self.rows = vec![0.0; batch.n_rows().max(1) * n_vocab];
+        for row in self.rows.chunks_mut(n_vocab).take(batch.n_rows()) {
+            row[self.script[self.n_calls % self.script.len()] as usize] = 1.0;
         }
+        self.n_calls += usize::from(batch.n_rows() > 0);
         if let Some((id, value)) = self.spoiled {
-            self.row[id] = value;
+            self.rows.chunks_mut(n_vocab).for_each(|row| row[id] = value);
         }
-        Ok(Logits::from_host(&self.row, self.config.n_vocab))
+        Ok(Logits::from_host(&self.rows, n_vocab))
     }
 }

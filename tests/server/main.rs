@@ -29,3 +29,4 @@ mod streams;
 #[path = "../scheduler/watched.rs"]
 #[allow(dead_code)]
 mod watched;
+mod words;

@@ -14,7 +14,7 @@ use super::{
     stream::Shape,
 };
 use crate::engine::{Completion, FinishReason};
-use logprobs::TokenLists;
+use logprobs::{TokenLists, Walk};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -37,16 +37,10 @@ impl Endpoint for Completions {
 /// How completions look.
 pub struct CompletionShape {
     model: Arc<Model>,
-    /// Characters of each text so far.
-    offsets: Vec<usize>,
+    /// How far each text was walked over.
+    walks: Vec<Walk>,
     delivery: Delivery,
     logprobs: bool,
-}
-
-impl CompletionShape {
-    fn new(model: Arc<Model>, n_texts: usize, delivery: Delivery, logprobs: bool) -> Self {
-        Self { model, offsets: vec![0; n_texts], delivery, logprobs }
-    }
 }
 
 fn choice(index: usize, text: &str, logprobs: Option<Value>, reason: Option<FinishReason>) -> Value {
@@ -59,12 +53,14 @@ impl Shape for CompletionShape {
 
     fn chunk(&mut self, index: usize, part: Part) -> Option<Value> {
         Some(match part {
-            Part::Step(step) if self.logprobs => {
-                let mut lists = TokenLists::default();
+            Part::Step(step) if self.logprobs || self.walks[index].told().is_some() => {
+                let (mut lists, mut text) = (TokenLists::default(), step.text);
                 if let Some(id) = step.token_id {
-                    lists.push(&self.model, id, step.logprobs.as_ref(), &mut self.offsets[index]);
+                    let place = self.walks[index].next(&self.model, id, step.is_prompt);
+                    text = place.told.clone().unwrap_or(text);
+                    lists.push(&self.model, id, step.logprobs.as_ref(), place);
                 }
-                choice(index, &step.text, Some(lists.into_json()), None)
+                choice(index, &text, self.logprobs.then(|| lists.into_json()), None)
             }
             Part::Step(step) if step.text.is_empty() => return None,
             Part::Step(step) => choice(index, &step.text, None, None),
@@ -75,14 +71,23 @@ impl Shape for CompletionShape {
     }
 
     fn whole(&self, index: usize, completion: &Completion) -> Value {
-        let logprobs = self.logprobs.then(|| {
-            let (mut lists, mut offset) = (TokenLists::default(), 0);
-            for (&id, logprobs) in completion.token_ids.iter().zip(&completion.logprobs) {
-                lists.push(&self.model, id, logprobs.as_ref(), &mut offset);
+        let (mut lists, mut walk) = (TokenLists::default(), self.walks[index].clone());
+        let n_prompt = completion.token_ids.len() - completion.stats.n_generated;
+        let mut text = String::new();
+        if self.logprobs {
+            for (i, (&id, logprobs)) in completion.token_ids.iter().zip(&completion.logprobs).enumerate() {
+                let place = walk.next(&self.model, id, i < n_prompt);
+                lists.push(&self.model, id, logprobs.as_ref(), place);
             }
-            lists.into_json()
-        });
-        let text = format!("{}{}", completion.text, self.delivery.tail(completion));
-        choice(index, &text, logprobs, Some(completion.finish_reason))
+        }
+        let mut rest = completion.text.as_str();
+        if let Some(told) = walk.told() {
+            let ids = &completion.token_ids[..n_prompt];
+            let spelled = self.model.tokenizer().ok().and_then(|t| t.decode(ids).ok()).unwrap_or_default();
+            rest = rest.strip_prefix(spelled.as_str()).unwrap_or(rest);
+            text += told;
+        }
+        let text = text + rest + self.delivery.tail(completion);
+        choice(index, &text, self.logprobs.then(|| lists.into_json()), Some(completion.finish_reason))
     }
 }

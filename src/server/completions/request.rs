@@ -10,6 +10,7 @@ use super::{
         params::{self, token_id},
     },
     CompletionShape,
+    logprobs::{Told, Walk},
 };
 use crate::engine::{GenerateParams, Prompt};
 use serde_json::Value;
@@ -34,18 +35,39 @@ pub fn parse(
     let limit = params::prompt_limit(fields, model, params.max_tokens)?;
     // A prompt that may be cut is read to its end.
     let n_max = if limit.is_some() { usize::MAX } else { model.n_ctx() };
-    let mut texts = Vec::with_capacity(prompts.len() * delivery.n);
+    let (mut texts, mut walks) = (Vec::new(), Vec::new());
     for prompt in prompts.read(model)? {
         work.check()?;
         if let Prompt::Text(text) = &prompt {
             model.check_len(text.len())?;
         }
+        let echoed = echoed(&prompt, model, params.echo);
         let ids = work.watch(n_max, |watch| model.scheduler.engine().prompt_ids_watched(prompt, watch))?;
         let ids = params::cut(ids, limit);
+        let told = echoed.map(|text| told(text, model, ids.len(), work)).transpose()?.map(Arc::new);
+        let walk = Walk::new(model, &ids, params.echo, told);
+        walks.extend(std::iter::repeat_n(walk, delivery.n));
         texts.extend(choices(&ids, &params, delivery.n, tenant));
     }
-    let shape = CompletionShape::new(model.clone(), texts.len(), delivery, params.logprobs.is_some());
+    let shape =
+        CompletionShape { model: model.clone(), walks, delivery, logprobs: params.logprobs.is_some() };
     Ok(Asked { texts, delivery, shape })
+}
+
+/// A prompt that is to be echoed, where its tokens would not give it back.
+fn echoed(prompt: &Prompt, model: &Model, echo: bool) -> Option<String> {
+    match (prompt, model.tokenizer()) {
+        (Prompt::Text(text), Ok(tokenizer)) if echo && !text.is_empty() && !tokenizer.is_byte_level() => {
+            Some(text.clone())
+        }
+        _ => None,
+    }
+}
+
+fn told(text: String, model: &Model, n_tokens: usize, work: &Work) -> Result<Told, ApiError> {
+    let tokenizer = model.tokenizer()?;
+    let ends = work.watch(usize::MAX, |watch| Ok(tokenizer.ends(&text, watch)?))?;
+    Ok(Told::new(text, ends, n_tokens))
 }
 
 fn generate_params(fields: &Fields, model: &Model) -> Result<GenerateParams, ApiError> {
@@ -111,6 +133,6 @@ fn ids(list: &[Value], model: &Model) -> Result<Prompt, ApiError> {
     if list.is_empty() {
         return Err(ApiError::param("prompt", "prompt has an empty list of token ids"));
     }
-    let ids = list.iter().map(|value| token_id("prompt", value, model.n_vocab()));
+    let ids = list.iter().map(|value| token_id("prompt", value, model.n_choices()));
     Ok(Prompt::Ids(ids.collect::<Result<_, _>>()?))
 }
