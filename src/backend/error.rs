@@ -41,11 +41,13 @@ pub enum BackendError {
         /// Bytes that are free.
         free: usize,
     },
-    /// This machine's memory does not hold the KV cache.
-    #[error("not enough memory for a KV cache of {n_tokens} tokens")]
+    /// This machine's memory does not hold something: the system refuses it.
+    #[error("not enough memory for {what}: {needed} bytes are needed")]
     HostMemory {
-        /// Tokens that it was to hold.
-        n_tokens: usize,
+        /// What it does not hold.
+        what: String,
+        /// Bytes that are needed.
+        needed: usize,
     },
     /// A call of the driver failed.
     #[error("CUDA: {what} failed: {error}")]
@@ -82,8 +84,9 @@ impl BackendError {
         matches!(self, Self::DeviceLost { .. } | Self::Cuda { out_of_memory: false, .. })
     }
 
-    /// Whether a device's memory was too small: nothing has changed, and the call can be made again.
+    /// Whether memory was too small: nothing has changed, and the call can be made again.
     pub fn is_out_of_memory(&self) -> bool {
-        matches!(self, Self::DeviceMemory { .. } | Self::Cuda { out_of_memory: true, .. })
+        let is_host = matches!(self, Self::HostMemory { .. });
+        is_host || matches!(self, Self::DeviceMemory { .. } | Self::Cuda { out_of_memory: true, .. })
     }
 }

@@ -5,6 +5,7 @@ use super::{
     attention::Span,
     linear::Then,
     ops::{AttentionShape, Ops, Pages},
+    zeros,
 };
 use crate::{
     Config, Weights,
@@ -27,18 +28,21 @@ impl Backend for CpuBackend {
     fn new_cache(&mut self, n_tokens: usize) -> Result<KvCache> {
         let n_pages = n_tokens.div_ceil(PAGE_LEN);
         let config = &self.weights.config;
-        // Found out before the old memory is given up: an allocation that fails ends the program.
-        if !Storage::fits(config, n_pages) {
-            return Err(BackendError::HostMemory { n_tokens });
+        // Found out before the old memory is given up.
+        let pages = Storage::new(config, n_pages)?;
+        if self.activations.x.is_empty() {
+            self.activations = Activations::new(config)?;
+            self.plan = Plan::new(config.n_ctx)?;
+            self.ops.reserve(config, MAX_TOKENS)?;
         }
-        self.pages = Storage::new(config, n_pages);
+        self.pages = pages;
         Ok(KvCache::new(n_pages, config.n_ctx, config.n_vocab))
     }
 
     fn forward(&mut self, batch: &Batch, cache: &mut KvCache) -> Result<Logits<'_>> {
-        cache.append(batch)?;
         let n_vocab = self.weights.config.n_vocab;
-        self.logits.resize(batch.n_rows() * n_vocab, 0.0);
+        self.reserve_logits(batch.n_rows())?;
+        cache.append(batch)?;
         let mut n_rows = 0;
         self.plan.clear();
         for entry in batch.entries() {
@@ -61,6 +65,16 @@ impl Backend for CpuBackend {
 }
 
 impl CpuBackend {
+    /// Makes room for the logits of `n_rows` tokens.
+    fn reserve_logits(&mut self, n_rows: usize) -> Result<()> {
+        let n = n_rows.saturating_mul(self.weights.config.n_vocab);
+        let what = || format!("the logits of {n_rows} tokens");
+        let no_memory = |_| BackendError::HostMemory { what: what(), needed: n.saturating_mul(4) };
+        self.logits.try_reserve(n.saturating_sub(self.logits.len())).map_err(no_memory)?;
+        self.logits.resize(n, 0.0);
+        Ok(())
+    }
+
     /// Runs what is planned, writes the logits from row `first_row` on, and returns how many rows they are.
     fn run_plan(&mut self, first_row: usize) -> usize {
         let Self { weights, ops, pages, activations, plan, logits } = self;
@@ -118,16 +132,35 @@ fn forward(
     ops.logits(logits, x, weights.head());
 }
 
+impl Activations {
+    /// Room for [`MAX_TOKENS`] tokens.
+    fn new(config: &Config) -> Result<Self> {
+        let room = |width: usize| zeros(format_args!("{MAX_TOKENS} tokens at once"), MAX_TOKENS * width);
+        let (width, attended) = (config.n_embd, config.attn.width());
+        Ok(Self {
+            x: room(width)?,
+            h: room(width.max(attended))?,
+            qkv: room(3 * attended)?,
+            inner: room(config.mlp.n_inner)?,
+        })
+    }
+}
+
 impl Plan {
     /// An empty plan, with room for any [`MAX_TOKENS`] tokens of sequences up to `n_ctx`.
-    pub(super) fn new(n_ctx: usize) -> Self {
-        Self {
+    fn new(n_ctx: usize) -> Result<Self> {
+        let mut pages = Vec::new();
+        let n_pages = MAX_TOKENS * n_ctx.div_ceil(PAGE_LEN);
+        let what = || format!("the page tables of {MAX_TOKENS} texts of {n_ctx} tokens");
+        let no_memory = |_| BackendError::HostMemory { what: what(), needed: n_pages.saturating_mul(4) };
+        pages.try_reserve_exact(n_pages).map_err(no_memory)?;
+        Ok(Self {
             tokens: Vec::with_capacity(MAX_TOKENS),
             positions: Vec::with_capacity(MAX_TOKENS),
             spans: Vec::with_capacity(MAX_TOKENS),
-            pages: Vec::with_capacity(MAX_TOKENS * n_ctx.div_ceil(PAGE_LEN)),
+            pages,
             rows: Vec::with_capacity(MAX_TOKENS),
-        }
+        })
     }
 
     fn clear(&mut self) {
@@ -169,24 +202,20 @@ impl Plan {
 }
 
 impl Storage {
-    /// Whether the system would give the memory for so many pages now.
-    fn fits(config: &Config, n_pages: usize) -> bool {
+    /// Room for `n_pages` pages of all layers.
+    fn new(config: &Config, n_pages: usize) -> Result<Self> {
         let attn = &config.attn;
-        let width = attn.head_dim + attention::padded(attn.head_dim);
-        let n_rows = n_pages.checked_mul(config.n_layer * attn.n_head * PAGE_LEN);
-        let n_floats = n_rows.and_then(|n| n.checked_mul(width));
-        n_floats.is_some_and(|n| Vec::<f32>::new().try_reserve_exact(n).is_ok())
-    }
-
-    fn new(config: &Config, n_pages: usize) -> Self {
-        let attn = &config.attn;
-        let n_rows = config.n_layer * n_pages * attn.n_head * PAGE_LEN;
-        Self {
-            keys: vec![0.0; n_rows * attn.head_dim],
-            values: vec![0.0; n_rows * attention::padded(attn.head_dim)],
+        let n_rows = n_pages.saturating_mul(config.n_layer * attn.n_head * PAGE_LEN);
+        let n_tokens = n_pages.saturating_mul(PAGE_LEN);
+        let room = |width: usize| {
+            zeros(format_args!("a KV cache of {n_tokens} tokens"), n_rows.saturating_mul(width))
+        };
+        Ok(Self {
+            keys: room(attn.head_dim)?,
+            values: room(attention::padded(attn.head_dim))?,
             n_pages,
             n_layer: config.n_layer,
-        }
+        })
     }
 
     /// The part of layer `i`.

@@ -15,10 +15,11 @@ mod rows;
 pub mod simd;
 pub mod tile;
 
+use super::{BackendError, Result};
 use crate::Weights;
 use ops::Ops;
 use simd::Isa;
-use std::{sync::Arc, thread};
+use std::{fmt::Display, sync::Arc, thread};
 
 /// Tokens that go through the layers together; a larger batch is cut.
 pub const MAX_TOKENS: usize = 512;
@@ -44,7 +45,7 @@ struct Storage {
 }
 
 /// One micro-batch's intermediate results.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Activations {
     /// The residual stream, `[T, C]`.
     x: Vec<f32>,
@@ -57,7 +58,7 @@ struct Activations {
 }
 
 /// What one micro-batch processes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Plan {
     tokens: Vec<u32>,
     positions: Vec<usize>,
@@ -86,22 +87,19 @@ impl CpuBackend {
     /// The same with the instructions of `isa`.
     pub fn with_isa(weights: Arc<Weights>, n_threads: Option<usize>, isa: Isa) -> Self {
         let n_threads = n_threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, |n| n.get()));
-        let config = &weights.config;
-        let room = |width: usize| vec![0.0; MAX_TOKENS * width];
-        let mut ops = Ops::new(isa, n_threads);
-        ops.reserve(config, MAX_TOKENS);
         Self {
-            ops,
+            ops: Ops::new(isa, n_threads),
             pages: Storage::default(),
-            activations: Activations {
-                x: room(config.n_embd),
-                h: room(config.n_embd.max(config.attn.width())),
-                qkv: room(3 * config.attn.width()),
-                inner: room(config.mlp.n_inner),
-            },
-            plan: Plan::new(config.n_ctx),
+            activations: Activations::default(),
+            plan: Plan::default(),
             logits: Vec::new(),
             weights,
         }
     }
+}
+
+/// `len` zeros for `what`. The system gives the memory when it is first used, and the error where it would not.
+fn zeros(what: impl Display, len: usize) -> Result<Vec<f32>> {
+    let no_memory = |()| BackendError::HostMemory { what: what.to_string(), needed: len.saturating_mul(4) };
+    bytemuck::allocation::try_zeroed_vec(len).map_err(no_memory)
 }

@@ -12,9 +12,11 @@ use super::{
     rows,
     simd::{Element, Isa, LANES},
     tile::{Cut, Striped},
+    zeros,
 };
 use crate::{
     Config,
+    backend::Result,
     cache::PAGE_LEN,
     family::Layout,
     weights::{Linear, Matrix, Norm, with_elements},
@@ -70,18 +72,19 @@ impl Ops {
 
     /// Makes all the room that the operations of a model of shape `config` need for `n_tokens` at once, so that none is
     /// made later. The system gives the memory when it is first used.
-    pub fn reserve(&mut self, config: &Config, n_tokens: usize) {
+    pub fn reserve(&mut self, config: &Config, n_tokens: usize) -> Result<()> {
         let (_, cols) = self.isa.run(TileShape);
         let own = tiles_scratch(1, MAX_SUMS.max(n_tokens * cols), cols)
             .max(attention::scratch_len(config.attn.head_dim, config.n_ctx));
         for scratch in &self.scratch {
-            room(&mut scratch.lock().unwrap_or_else(PoisonError::into_inner), own);
+            grow(&mut scratch.lock().unwrap_or_else(PoisonError::into_inner), own)?;
         }
         let (c, hd, f) = (config.n_embd, config.attn.width(), config.mlp.n_inner);
-        for (n_in, n_out) in [(c, 3 * hd), (hd, c), (c, f), (f, c)] {
+        let packed = [(c, 3 * hd), (hd, c), (c, f), (f, c)].map(|(n_in, n_out)| {
             let parts = n_in.div_ceil(BLOCK) * n_out.next_multiple_of(LANES);
-            room(&mut self.packed, parts.max(n_tokens * n_in.next_multiple_of(BLOCK)));
-        }
+            parts.max(n_tokens * n_in.next_multiple_of(BLOCK))
+        });
+        grow(&mut self.packed, packed.into_iter().max().unwrap_or(0))
     }
 
     /// The instructions.
@@ -280,11 +283,19 @@ fn with_scratch(scratch: &[Mutex<Vec<f32>>], thread: usize, len: usize, f: impl 
 }
 
 /// `len` floats of `values` from the start of a cache line on, which hold anything; it is replaced by a longer one where it is too
-/// short. The system gives the memory when it is first used.
+/// short.
 fn room(values: &mut Vec<f32>, len: usize) -> &mut [f32] {
     if values.len() < len + LANES {
         *values = vec![0.0; len + LANES];
     }
     let start = values.as_ptr().align_offset(CACHE_LINE);
     &mut values[start..][..len]
+}
+
+/// Makes [`room`] for `len` floats.
+fn grow(values: &mut Vec<f32>, len: usize) -> Result<()> {
+    if values.len() < len + LANES {
+        *values = zeros("the operations of a forward call", len + LANES)?;
+    }
+    Ok(())
 }
