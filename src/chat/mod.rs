@@ -17,7 +17,7 @@ pub use error::TemplateError;
 use crate::{
     Tokenizer,
     format::{exists, read_text},
-    tokenizer::{read_object_if_there, special_tokens},
+    tokenizer::{Watch, read_object_if_there, special_tokens},
 };
 use cover::Cover;
 use environment::Source;
@@ -96,6 +96,18 @@ impl Template {
         tokenizer: &Tokenizer,
         n_max: usize,
     ) -> Result<Vec<u32>, TemplateError> {
+        self.encode_watched(messages, ending, tokenizer, n_max, &Watch::PATIENT)
+    }
+
+    /// [`encode`](Self::encode), while it is wanted and not too much.
+    pub(crate) fn encode_watched(
+        &self,
+        messages: &[Value],
+        ending: Ending,
+        tokenizer: &Tokenizer,
+        n_max: usize,
+        watch: &Watch,
+    ) -> Result<Vec<u32>, TemplateError> {
         // Two writings: in the first nothing but special tokens is covered, so that the template sees what was said; in the
         // second all that was said is, so that what is left is the template's own.
         let mut cover = Cover::new(tokenizer, self.source.constants());
@@ -113,7 +125,7 @@ impl Template {
         } else {
             return Err(TemplateError::Ambiguous);
         };
-        Ok(tokenizer.encode_parts(&text, |part| cover.lift(part))?)
+        Ok(tokenizer.encode_parts(&text, |part| cover.lift(part), watch)?)
     }
 
     /// What the template writes.

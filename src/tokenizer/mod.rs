@@ -11,8 +11,8 @@ mod detokenizer;
 mod error;
 mod files;
 mod json;
-mod names;
 mod limits;
+mod names;
 mod pipeline;
 mod special;
 mod vocabulary;
@@ -172,7 +172,7 @@ impl Tokenizer {
     /// The token ids of `text`, where every special token that is spelled out in it becomes its id: for text of which
     /// every word is trusted.
     pub fn encode_with_special(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        self.encode_parts(text, str::to_string)
+        self.encode_parts(text, str::to_string, &Watch::PATIENT)
     }
 
     /// [`encode_with_special`](Self::encode_with_special), where what stands between special tokens is what `restore` makes of it,
@@ -181,14 +181,15 @@ impl Tokenizer {
         &self,
         text: &str,
         restore: impl Fn(&str) -> String,
+        watch: &Watch,
     ) -> Result<Vec<u32>, TokenizerError> {
         let (mut ids, mut end) = (Vec::new(), 0);
         for (place, id) in self.special_in(text) {
-            ids.extend(self.encode(&restore(&text[end..place.start]))?);
+            ids.extend(self.encode_watched(&restore(&text[end..place.start]), watch)?);
             ids.push(id);
             end = place.end;
         }
-        ids.extend(self.encode(&restore(&text[end..]))?);
+        ids.extend(self.encode_watched(&restore(&text[end..]), watch)?);
         Ok(ids)
     }
 

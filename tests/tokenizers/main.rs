@@ -1,7 +1,7 @@
 //! Text to ids and back: against literal ids, and against the `tokenizers` crate used directly.
 
-mod prefix;
 mod pieces;
+mod prefix;
 mod special;
 
 use halfwarp::{Tokenizer, tokenizer::TokenizerError};

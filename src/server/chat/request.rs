@@ -36,9 +36,17 @@ pub fn parse(
     let params = generate_params(fields, model, template)?;
     let limit = params::prompt_limit(fields, model, params.max_tokens)?;
     work.check()?;
-    let ids = template.encode(&messages, ending(fields)?, model.tokenizer()?, model.n_bytes_max());
+    let (ending, tokenizer, n_bytes_max) = (ending(fields)?, model.tokenizer()?, model.n_bytes_max());
+    // A prompt that may be cut is read to its end.
+    let n_max = if limit.is_some() { usize::MAX } else { model.n_ctx() };
+    let ids = work.watch(n_max, |watch| {
+        Ok(template.encode_watched(&messages, ending, tokenizer, n_bytes_max, watch))
+    })?;
     let ids = ids.map_err(|error| match error {
-        TemplateError::Tokenizer(error) => crate::Error::from(error).into(),
+        // What stopped it says more.
+        TemplateError::Tokenizer(error) => {
+            work.check().err().unwrap_or_else(|| crate::Error::from(error).into())
+        }
         TemplateError::TooLong { n_bytes } => model.too_long(n_bytes),
         error => ApiError::param("messages", error),
     })?;
