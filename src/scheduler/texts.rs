@@ -152,7 +152,7 @@ impl Texts {
 
     /// Places that a tenant has.
     fn n_places(&self, tenant: u64) -> usize {
-        self.running.iter().filter(|text| text.job.tenant == tenant).count()
+        n_places(&self.running, tenant)
     }
 
     /// The first of those who have fewest places.
@@ -222,15 +222,19 @@ impl Texts {
     }
 
     /// One token of each text that is being generated, and of the prompts what fits, the shortest first: it waits for a long one
-    /// longer than it takes, and the long one hardly longer for it. Its age makes a prompt shorter, so that none waits for ever.
+    /// longer than it takes, and the long one hardly longer for it. Its age makes a prompt shorter, so that none waits for ever; each
+    /// place that its tenant has makes it longer by a chunk, so that who asks for little hardly waits for who asks for much.
     fn fill_batch(&mut self) {
         self.batch.clear();
-        let mut n_chunk = self.n_chunk();
         let by_age = self.options.n_chunk / AGING;
-        let running = &self.running;
+        let (running, a_place) = (&self.running, self.options.n_chunk);
+        let by_places = |tenant| n_places(running, tenant) * a_place;
+        let n_waiting =
+            |text: &Running| text.n_waiting(by_age).saturating_add(by_places(text.job.tenant) as i64);
         self.order.clear();
         self.order.extend(0..running.len());
-        self.order.sort_unstable_by_key(|&i| (running[i].n_waiting(by_age), i));
+        self.order.sort_unstable_by_key(|&i| (n_waiting(&running[i]), i));
+        let mut n_chunk = self.n_chunk();
         let mut n_rows = 0;
         for &i in &self.order {
             let text = &mut self.running[i];
@@ -245,13 +249,17 @@ impl Texts {
         }
     }
 
-    /// Prompt tokens in the next batch: few beside texts that are being generated, and more while a prompt waits long.
+    /// Prompt tokens in the next batch: few beside texts that are being generated, and more while a prompt waits long. It is one of the
+    /// tenant who comes first that counts: others' prompts make no call longer that is the first for hers.
     fn n_chunk(&self) -> usize {
-        let prompts = self.running.iter().filter(|text| text.job.writer.is_in_prompt());
+        let texts = self.order.iter().map(|&i| &self.running[i]);
+        let prompts = texts.filter(|text| text.job.writer.is_in_prompt());
         if prompts.clone().count() == self.running.len() {
             return PREFILL_LEN;
         }
-        let age = prompts.map(|text| text.n_steps).max().unwrap_or(0);
+        let first = prompts.clone().next().map(|text| text.job.tenant);
+        let hers = prompts.filter(|text| Some(text.job.tenant) == first);
+        let age = hers.map(|text| text.n_steps).max().unwrap_or(0);
         self.options.n_chunk << age.saturating_sub(PATIENCE - 1).min(N_DOUBLINGS)
     }
 
@@ -292,4 +300,8 @@ impl Texts {
         }
         Ok(())
     }
+}
+
+fn n_places(running: &[Running], tenant: u64) -> usize {
+    running.iter().filter(|text| text.job.tenant == tenant).count()
 }

@@ -6,6 +6,7 @@ mod fair;
 mod faults;
 mod order;
 mod rig;
+mod waits;
 mod watched;
 
 use halfwarp::{Engine, Source, backend::cpu::CpuBackend, weights::LoadOptions};
