@@ -3,6 +3,7 @@
     python3 make_corpus.py
 """
 
+import base64
 import collections
 import io
 import json
@@ -289,3 +290,115 @@ sampler("some_banned", [-inf, 1.0, -inf, 2.0], k=3)
 sampler("nan_temperature", steps, t=nan)
 sampler("no_logits", [])
 sampler("one_logit", [0.5], typical=0.1, p=0.1)
+
+
+# Tokenizers: the length of a text, the text, tokenizer.json.
+def tokenizer(name, text="ab c<|end|>", **sections):
+    file = {
+        "version": "1.0",
+        "added_tokens": [{"id": 4, "content": "<|end|>", "special": True, "single_word": False, "lstrip": False, "rstrip": False,
+                          "normalized": False}],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2, "ab": 3}, "merges": [["a", "b"]]},
+        **sections,
+    }
+    data = text.encode()
+    write("tokenizer", name, bytes([len(data)]) + data + json.dumps(file, ensure_ascii=False).encode())
+
+
+def split(pattern, behavior="Isolated", invert=False):
+    return {"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": pattern}, "behavior": behavior, "invert": invert},
+        {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": False}]}
+
+
+def replace(content, **pattern):
+    return {"type": "Replace", "pattern": pattern, "content": content}
+
+
+def table(trie, texts):
+    data = struct.pack("<I", 4 * len(trie)) + struct.pack(f"<{len(trie)}I", *trie) + texts
+    return {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(data).decode()}
+
+
+def word_piece(length=100, **vocab):
+    return {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": length,
+            "vocab": {"[UNK]": 0, "a": 1, "##b": 2, "c": 3, **vocab}}
+
+
+WORDS = {"pre_tokenizer": {"type": "BertPreTokenizer"}, "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True}}
+BERT = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}
+tokenizer("good_byte_level")
+tokenizer("good_split", pre_tokenizer=split(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|\s+(?!\S)|\s+", "Removed", True))
+tokenizer("good_nested_quantifiers", "a" * 60, pre_tokenizer=split("(a*)*b"))
+tokenizer("good_matches_nothing", pre_tokenizer=split("x*", "MergedWithNext"))
+tokenizer("good_look_behind", pre_tokenizer=split(r"(?<=a)b|(a)\1"))
+tokenizer("good_word_piece", "ab é 文c", normalizer=BERT, model=word_piece(), **WORDS)
+tokenizer("good_bad_trie", normalizer=table([0], b"x\0"))
+tokenizer("good_table", normalizer=table([0] * 256, b"x\0"))
+tokenizer("good_forms", "ﬁ e\u0301 İ", normalizer={"type": "Sequence", "normalizers": [
+    {"type": "NFKD"}, {"type": "Lowercase"}, {"type": "StripAccents"}, replace("▁", String=" "), {"type": "Prepend", "prepend": "▁"}]})
+tokenizer("good_fallback", model={"type": "BPE", "vocab": {"a": 0, "<0x62>": 1, "c": 2, "<unk>": 3}, "merges": [],
+                                  "unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True})
+tokenizer("good_digits", "a1b22", pre_tokenizer={"type": "Sequence", "pretokenizers": [
+    {"type": "Digits", "individual_digits": True}, {"type": "Punctuation", "behavior": "Contiguous"}, {"type": "FixedLength", "length": 2}]})
+tokenizer("doubling", normalizer={"type": "Sequence", "normalizers": [replace("aa", String="a")] * 27})
+tokenizer("replaces_nothing", normalizer=replace("y", Regex="x*"))
+tokenizer("table_beyond_its_end", normalizer={"type": "Precompiled", "precompiled_charsmap": "/////w=="})
+tokenizer("long_words", model=word_piece(1 << 60), **WORDS)
+tokenizer("other_model", model={"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": 0})
+tokenizer("same_ids", model={"type": "BPE", "vocab": {"a": 0, "b": 0}, "merges": []})
+tokenizer("bad_pattern", pre_tokenizer=split("("))
+write("tokenizer", "empty", b"")
+write("tokenizer", "not_json", b"\0{")
+
+# Requests: which path (one byte), the body.
+REQUESTS = {
+    "good_plain": (0, {"prompt": "Once", "max_tokens": 2}),
+    "good_everything": (0, {"prompt": ["a", "中🐻"], "n": 2, "echo": True, "logprobs": 5, "stop": ["x", "\n"], "seed": -1, "top_p": 0,
+                            "top_k": -1, "temperature": 2.0, "logit_bias": {"5": -100}, "max_tokens": 3, "min_tokens": 1,
+                            "bad_words": ["b"], "frequency_penalty": 0.5, "typical_p": 0.5, "no_repeat_ngram_size": 2}),
+    "good_ids": (0, {"prompt": [[5, 6], [7]], "max_tokens": 0, "echo": True, "logprobs": 0}),
+    "good_stream": (0, {"prompt": "a", "stream": True, "stream_options": {"include_usage": True}, "max_tokens": 4, "ignore_eos": True}),
+    "good_cut": (0, {"prompt": "a b c d", "truncate_prompt_tokens": 2, "max_tokens": 1}),
+    "good_tokenize": (2, {"content": "a b", "with_pieces": True}),
+    "good_detokenize": (3, {"tokens": [5, 6, 4095]}),
+    "chat_without_template": (1, {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}]}),
+    "mixed_prompts": (0, {"prompt": [[1], "a"]}),
+    "large_number": (0, {"prompt": "a", "max_tokens": 1e300}),
+    "refused_field": (0, {"prompt": "a", "grammar": "root ::= x"}),
+    "beyond_the_vocabulary": (3, {"tokens": [4096]}),
+}
+for name, (path, body) in REQUESTS.items():
+    write("request", name, bytes([path]) + json.dumps(body).encode())
+write("request", "deep", b"\0" + b"[" * 2000)
+write("request", "not_utf8", b"\0{\"prompt\": \"\xff\"}")
+write("request", "good_repeated_field", b"\0{\"prompt\": \"a\", \"max_tokens\": 1, \"zzz\": {\"a\": [1, {}]}}")
+write("request", "half", b"\0{\"prompt\": \"a")
+write("request", "lone_surrogate", b"\0{\"prompt\": \"\\ud800\"}")
+write("request", "empty", b"")
+
+
+# Calls of the C ABI: a byte for each, and those of what it takes. Handle 0 is the engine, 1 and 2 are none, 3 is the first session.
+OPEN, FORK, FREE, CANCEL, TOKENS, TRUNCATE, DECODE, LOGITS, SAMPLE, GENERATE = range(10)
+TOKENIZE, DETOKENIZE, TOKEN_BYTES = 11, 12, 13
+SAMPLING = [0, 64, 64, 0, 1]
+IDS = [3, 1, 2, 3]
+
+
+def calls(name, *all):
+    write("calls", name, bytes(byte for call in all for byte in call))
+
+
+calls("good_texts", [TOKENIZE, 40, 0, 3, 1, 1, 1, 0], [TOKENIZE, 40, 0, 3, 1, 1, 1, 1], [DETOKENIZE, 60, 0, *IDS], [TOKEN_BYTES, 60, 0, 9],
+      [TOKENIZE, 40, 0, 0, 0], [DETOKENIZE, 60, 0, 0])
+calls("good_session", [OPEN, 0], [DECODE, 1, 3, *IDS, 1, 0], [SAMPLE, 3, *SAMPLING, 0], [TOKENS, 40, 3], [TRUNCATE, 3, 2],
+      [TOKENS, 40, 3], [FREE, 3, 1])
+calls("good_generate", [OPEN, 0], [GENERATE, 3, *IDS, *SAMPLING, 1, 2, 0, 0], [GENERATE, 3, *IDS, *SAMPLING, 24, 3, 1, 5], [FREE, 3, 1])
+calls("good_fork", [OPEN, 0], [DECODE, 1, 3, *IDS, 2, 0], [FORK, 3], [DECODE, 2, 3, 1, 5, 1, 1, 4, 1, 6, 1, 1], [FREE, 3, 1], [FREE, 4, 1])
+calls("freed_twice", [OPEN, 0], [FREE, 3, 1], [FREE, 3, 1], [TOKENS, 9, 3], [CANCEL, 3], [FORK, 3])
+calls("wrong_kind", [OPEN, 0], [FREE, 3, 8], [TOKENIZE, 9, 3, *IDS, 0], [TOKENS, 9, 0], [DECODE, 1, 0, *IDS, 1, 0], [FREE, 0])
+calls("same_twice", [OPEN, 0], [DECODE, 2, 3, *IDS, 1, 0, 3, *IDS, 1, 0], [LOGITS, 9, 3, 0], [TRUNCATE, 3, 255], [CANCEL, 3],
+      [GENERATE, 3, *IDS, *SAMPLING, 0, 3, 0, 0])
+calls("full", *[[OPEN, 0]] * 7, *[[DECODE, 3, h, 23, *range(23), 2, 0, h + 1, 23, *range(23), 1, 0, h + 2, 23, *range(23), 0, 0] for h in (3, 5, 7) * 8])

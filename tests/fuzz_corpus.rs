@@ -6,42 +6,22 @@
 mod detokenizer;
 #[path = "../fuzz/bodies/loader.rs"]
 mod loader;
+#[path = "../fuzz/replay.rs"]
+mod replay;
+#[cfg(feature = "server")]
+#[path = "../fuzz/bodies/request.rs"]
+mod request;
 #[path = "../fuzz/bodies/sampler.rs"]
 mod sampler;
 #[path = "../fuzz/bodies/stop.rs"]
 mod stop;
+#[path = "../fuzz/bodies/tokenizer.rs"]
+mod tokenizer;
 
 use std::path::Path;
 
-/// Runs `body` on every file of the target's corpus, and on `n_changed` copies of each in which bytes are changed, cut
-/// off or doubled. Fails if there are fewer than `n_least` files.
 fn run_corpus(target: &str, n_least: usize, n_changed: usize, body: fn(&[u8])) {
-    let folder = Path::new("fuzz/corpus").join(target);
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    assert!(paths.len() >= n_least, "{} files", paths.len());
-    let mut state = 1u64;
-    let mut below = |n: usize| {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 33) as usize % n.max(1)
-    };
-    for path in paths {
-        let data = std::fs::read(&path).unwrap();
-        body(&data);
-        for _ in 0..n_changed {
-            let mut changed = data.clone();
-            for _ in 0..=below(3) {
-                let at = below(changed.len());
-                match below(4) {
-                    0 => changed.truncate(at),
-                    1 => changed.extend_from_within(at..),
-                    _ if at < changed.len() => changed[at] = below(256) as u8,
-                    _ => {}
-                }
-            }
-            body(&changed);
-        }
-    }
+    replay::run_corpus(&Path::new("fuzz/corpus").join(target), n_least, n_changed, body);
 }
 
 #[test]
@@ -69,6 +49,17 @@ fn sampler_corpus_and_changed_copies_pass() {
     run_corpus("sampler", 8, 1000, sampler::run);
 }
 
+#[test]
+fn tokenizer_corpus_and_changed_copies_pass() {
+    run_corpus("tokenizer", 20, 200, |data| _ = tokenizer::run(data));
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn request_corpus_and_changed_copies_pass() {
+    run_corpus("request", 18, 100, |data| _ = request::run(data));
+}
+
 /// The corpus is what it says it is: the models load, and what is wrong with the others is all that is wrong.
 #[test]
 fn good_files_of_the_loaders_corpora_load_and_the_others_do_not() {
@@ -78,6 +69,25 @@ fn good_files_of_the_loaders_corpora_load_and_the_others_do_not() {
             let name = path.file_name().unwrap().to_str().unwrap();
             let loads = loader::run(&std::fs::read(&path).unwrap(), weights_name);
             assert_eq!(loads, name.starts_with("good_"), "{target}/{name}");
+        }
+    }
+}
+
+/// The same of tokenizers and of requests.
+#[test]
+fn good_files_of_the_other_corpora_are_taken_and_the_others_are_not() {
+    type Body = fn(&[u8]) -> Result<(), String>;
+    let takes: &[(&str, Body)] = &[
+        ("tokenizer", tokenizer::run),
+        #[cfg(feature = "server")]
+        ("request", request::run),
+    ];
+    for &(target, is_taken) in takes {
+        for entry in std::fs::read_dir(format!("fuzz/corpus/{target}")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let result = is_taken(&std::fs::read(&path).unwrap());
+            assert_eq!(result.is_ok(), name.starts_with("good_"), "{target}/{name}: {result:?}");
         }
     }
 }

@@ -38,6 +38,7 @@ impl Detokenizer {
     }
 
     /// Whether a character has begun that is not whole yet.
+    #[cfg(feature = "server")]
     pub(crate) fn is_within_character(&self) -> bool {
         !self.held.is_empty()
     }

@@ -160,11 +160,13 @@ impl Tokenizer {
     }
 
     /// The bytes of `text` up to the end of what each of its tokens stands for.
+    #[cfg(feature = "server")]
     pub(crate) fn ends(&self, text: &str, watch: &Watch) -> Result<Vec<usize>, TokenizerError> {
         self.pipeline.ends(text, watch)
     }
 
     /// Whether tokens spell a text byte by byte, and not as words in a spelling of their own.
+    #[cfg(feature = "server")]
     pub(crate) fn is_byte_level(&self) -> bool {
         self.vocabulary.is_byte_level()
     }

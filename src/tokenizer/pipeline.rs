@@ -91,6 +91,7 @@ impl Pipeline {
     }
 
     /// The bytes of `text` up to the end of what each of its tokens stands for.
+    #[cfg(feature = "server")]
     pub fn ends(&self, text: &str, watch: &Watch) -> Result<Vec<usize>, TokenizerError> {
         let (mut ends, mut start) = (Vec::new(), 0);
         while start < text.len() {

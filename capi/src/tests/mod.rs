@@ -3,6 +3,7 @@
 
 mod calls;
 mod panics;
+mod sequences;
 mod structs;
 mod threads;
 mod tour;

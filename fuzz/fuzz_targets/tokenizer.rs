@@ -1,0 +1,9 @@
+//! tokenizer.json of any content.
+#![no_main]
+
+#[path = "../bodies/tokenizer.rs"]
+mod body;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let _ = body::run(data);
+});
