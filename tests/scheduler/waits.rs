@@ -50,7 +50,8 @@ fn submit_arrived(world: &Shared) {
         let (arrival, scheduler) = {
             let mut world = world.lock().unwrap();
             let now = world.now;
-            let Some(arrival) = world.coming.pop_front_if(|arrival| arrival.at <= now) else { return };
+            let is_here = world.coming.front().is_some_and(|next| next.at <= now);
+            let Some(arrival) = is_here.then(|| world.coming.pop_front()).flatten() else { return };
             (arrival, world.scheduler.clone().unwrap())
         };
         let Arrival { at, prompt, max_tokens, tenant } = arrival;
