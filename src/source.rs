@@ -35,15 +35,29 @@ pub enum Source {
     File(PathBuf),
 }
 
-/// How far a download is.
+/// How a download goes.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress<'a> {
-    /// The file, as it is called in the model's folder.
-    pub file: &'a str,
-    /// Bytes that are here, those of an earlier try included.
-    pub n_done: u64,
-    /// Bytes of the file.
-    pub n_bytes: u64,
+pub enum Progress<'a> {
+    /// What is going to be downloaded, before anything is.
+    Begins {
+        /// The model, as the hub calls it.
+        name: &'a str,
+        /// Files that are missing.
+        n_files: usize,
+        /// Bytes that they lack.
+        n_bytes: u64,
+        /// The model's folder in the cache.
+        folder: &'a Path,
+    },
+    /// A part of a file.
+    File {
+        /// The file, as it is called in the model's folder.
+        file: &'a str,
+        /// Bytes that are here, those of an earlier try included.
+        n_done: u64,
+        /// Bytes of the file.
+        n_bytes: u64,
+    },
 }
 
 impl Source {
@@ -70,7 +84,7 @@ impl Source {
     }
 
     /// [`find`](Self::find), and downloads a model that is not in the cache, where the crate is built with `hub` and
-    /// `HF_HUB_OFFLINE` is not set. `progress` hears of every piece.
+    /// `HF_HUB_OFFLINE` is not set. `progress` hears what that will be, and of every piece.
     pub fn fetch(name: &str, progress: &mut dyn FnMut(&Progress)) -> Result<Self> {
         let found = Self::find(name);
         #[cfg(feature = "hub")]
@@ -78,7 +92,13 @@ impl Source {
             && let Some(id) = ModelId::parse(name)
             && let Some(hub) = hub::Hub::from_env()?
         {
-            return Ok(Self::Folder(hub.download(&id, progress)?));
+            let downloaded = hub.download(&id, progress);
+            return match (downloaded, found) {
+                (Err(error), Err(SourceError::NotFound { name, cache })) => {
+                    Err(SourceError::NotDownloaded { name, cache, error: Box::new(error) })
+                }
+                (downloaded, _) => Ok(Self::Folder(downloaded?)),
+            };
         }
         let _ = progress;
         found
@@ -159,7 +179,7 @@ impl Source {
 const HOW_TO_GET: &str = "it was not downloaded, because HF_HUB_OFFLINE is set or nobody asked for it";
 #[cfg(not(feature = "hub"))]
 const HOW_TO_GET: &str =
-    "this build does not download: run `hf download NAME`, or build with `--features hub`";
+    "this build does not download: run `hf download NAME`, or build with the feature `hub`";
 
 /// Why no model was found, or it could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -208,6 +228,20 @@ pub enum SourceError {
         name: String,
         /// Where it was looked for.
         cache: PathBuf,
+    },
+    /// A name that is neither a path nor in the cache, and that could not be downloaded.
+    #[cfg(feature = "hub")]
+    #[error(
+        "no model {name:?}: there is no such path, it is not in the Hugging Face cache at {}, and downloading it failed: {error}",
+        cache.display()
+    )]
+    NotDownloaded {
+        /// The name.
+        name: String,
+        /// Where it was looked for.
+        cache: PathBuf,
+        /// Why it could not be downloaded.
+        error: Box<SourceError>,
     },
     /// There is no cache to look in.
     #[error("cannot tell where the Hugging Face cache is: set HF_HUB_CACHE, HF_HOME or HOME")]

@@ -8,11 +8,13 @@ use checkpoint::{Dtype, Model};
 use halfwarp::{
     Weights,
     source::{
+        Progress,
         cache::{HubCache, ModelId},
         hub::Hub,
     },
 };
 use serde_json::json;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
@@ -35,8 +37,8 @@ struct State {
     cut: Option<usize>,
     /// Ignores ranges.
     no_ranges: bool,
-    /// Sends other bytes than the checksum says.
-    corrupt: bool,
+    /// Sends other bytes of this file than its checksum says.
+    corrupt: Option<&'static str>,
     /// Answers everything with this.
     status: Option<u16>,
     /// Asked for without this token: 401.
@@ -125,10 +127,13 @@ fn answer(mut stream: TcpStream, state: &mut State) -> std::io::Result<()> {
     let name = path.split_once(COMMIT).map_or("", |(_, name)| name.trim_start_matches('/'));
     let Some(bytes) = state.files.get(name) else { return reply(404, "", b"no", 2) };
     let (large, size) = (name.ends_with(".safetensors"), bytes.len());
-    let etag: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    let etag = if large { etag } else { etag[..40].to_string() };
+    let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let etag = match large {
+        true => hex(&Sha256::digest(bytes)),
+        false => hex(&Sha1::digest([format!("blob {size}\0").as_bytes(), bytes].concat())),
+    };
     let mut bytes = bytes.clone();
-    if state.corrupt && large {
+    if state.corrupt == Some(name) {
         bytes[size / 2] ^= 1;
     }
     let headers = format!("ETag: \"{etag}\"\r\n");
@@ -179,17 +184,35 @@ fn short_names_are_asked_for_where_they_have_moved() {
 }
 
 #[test]
-fn progress_ends_at_the_size_of_the_file() {
+fn progress_begins_with_what_is_missing_and_ends_at_the_size_of_each_file() {
     let (server, cache) = (Server::new(), TempDir::new().unwrap());
+    let sizes = server.state.lock().unwrap().files.clone().into_iter();
+    let sizes: BTreeMap<_, _> = sizes.map(|(name, bytes)| (name, bytes.len() as u64)).collect();
     let hub = Hub::new(&server.address, None, HubCache::new(cache.path()));
-    let mut last = BTreeMap::new();
-    hub.download(&ModelId::parse("org/model").unwrap(), &mut |progress| {
-        last.insert(progress.file.to_string(), (progress.n_done, progress.n_bytes));
-    })
-    .unwrap();
-    let size = server.state.lock().unwrap().files["model.safetensors"].len() as u64;
-    assert_eq!(last["model.safetensors"], (size, size));
-    assert_eq!(last.len(), 2);
+    let download = || {
+        let (mut begun, mut last) = (Vec::new(), BTreeMap::new());
+        let outcome = hub.download(&ModelId::parse("org/model").unwrap(), &mut |progress| match *progress {
+            Progress::Begins { name, n_files, n_bytes, folder } => {
+                assert!(last.is_empty(), "said after {last:?}");
+                assert!(name == "org/model" && folder.starts_with(cache.path()), "{progress:?}");
+                begun.push((n_files, n_bytes));
+            }
+            Progress::File { file, n_done, n_bytes } => {
+                assert_eq!(n_bytes, sizes[file]);
+                last.insert(file.to_string(), n_done);
+            }
+        });
+        (begun, last, outcome.is_ok())
+    };
+    let all = sizes.values().sum::<u64>();
+    server.set(|s| s.cut = Some(1000));
+    let (begun, last, ok) = download();
+    assert_eq!((begun, last["model.safetensors"], ok), (vec![(2, all)], 1000, false));
+    server.set(|s| s.cut = None);
+    let (begun, last, ok) = download();
+    assert_eq!((begun, ok), (vec![(1, sizes["model.safetensors"] - 1000)], true));
+    assert_eq!(last, BTreeMap::from([("model.safetensors".into(), sizes["model.safetensors"])]));
+    assert_eq!(download(), (vec![], BTreeMap::new(), true), "nothing is missing");
 }
 
 #[test]
@@ -223,12 +246,32 @@ fn a_server_without_ranges_is_asked_from_the_start() {
 
 #[test]
 fn wrong_bytes_are_deleted() {
+    for file in ["model.safetensors", "config.json"] {
+        let (server, cache) = (Server::new(), TempDir::new().unwrap());
+        server.set(|s| s.corrupt = Some(file));
+        let text = server.download(&cache, "org/model").unwrap_err();
+        assert!(text.contains(&format!("{file}: the checksum is ")) && text.contains("deleted"), "{text}");
+        assert_eq!(found(&cache), None);
+        server.set(|s| s.corrupt = None);
+        Weights::open(&server.download(&cache, "org/model").unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn two_downloads_do_not_write_into_one_file() {
     let (server, cache) = (Server::new(), TempDir::new().unwrap());
-    server.set(|s| s.corrupt = true);
+    server.set(|s| s.cut = Some(1000));
+    server.download(&cache, "org/model").unwrap_err();
+    let blobs = cache.path().join("models--org--model/blobs");
+    let mut files = fs::read_dir(blobs).unwrap().map(|entry| entry.unwrap().path());
+    let partial = files.find(|path| path.extension().is_some_and(|end| end == "incomplete")).unwrap();
+    let other = fs::File::open(&partial).unwrap();
+    other.lock().unwrap();
+    server.set(|s| s.cut = None);
     let text = server.download(&cache, "org/model").unwrap_err();
-    assert!(text.contains("model.safetensors: the checksum is ") && text.contains("deleted"), "{text}");
-    assert_eq!(found(&cache), None);
-    server.set(|s| s.corrupt = false);
+    assert!(text.contains(partial.to_str().unwrap()) && text.contains("another process"), "{text}");
+    assert_eq!(fs::metadata(&partial).unwrap().len(), 1000);
+    drop(other);
     Weights::open(&server.download(&cache, "org/model").unwrap()).unwrap();
 }
 
@@ -327,30 +370,69 @@ fn a_hub_that_does_not_answer_is_an_error() {
     assert!(error.contains(&address), "{error}");
 }
 
-/// The program itself, which downloads a model that it does not find and completes one that lacks files.
+/// The program with nothing of our environment but the hub and the cache: its exit code, standard output and standard error.
+#[cfg(feature = "cli")]
+fn program(server: &Server, cache: &TempDir, offline: &str, args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_halfwarp"));
+    command.args(args).env_clear().env("HF_ENDPOINT", &server.address);
+    let output = command.env("HF_HUB_CACHE", cache.path()).env("HF_HUB_OFFLINE", offline).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
 #[cfg(feature = "cli")]
 #[test]
-fn the_program_downloads_unless_it_is_offline() {
+fn the_program_downloads_unless_it_is_offline_and_says_what_before() {
     let (server, cache) = (Server::new(), TempDir::new().unwrap());
-    let run = |offline: &str| {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_halfwarp"))
-            .args(["info", "--json", "--model", "org/model"])
-            .env_clear()
-            .env("HF_ENDPOINT", &server.address)
-            .env("HF_HUB_CACHE", cache.path())
-            .env("HF_HUB_OFFLINE", offline)
-            .output()
-            .unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
-    };
-    let (code, text) = run("1");
+    let run = |offline| program(&server, &cache, offline, &["info", "--json", "--model", "org/model"]);
+    let (code, _, text) = run("1");
     assert!(code == Some(1) && text.contains("org/model") && text.contains("HF_HUB_OFFLINE"), "{text}");
     assert_eq!(server.state.lock().unwrap().log.len(), 0);
-    assert_eq!(run("").0, Some(0), "{}", run("").1);
+    let n_bytes: usize = server.state.lock().unwrap().files.values().map(Vec::len).sum();
+    let (code, _, text) = run("");
+    let folder = cache.path().join("models--org--model");
+    let said =
+        format!("downloading org/model: 2 files, {:.1} kB, to {}\n", n_bytes as f64 / 1e3, folder.display());
+    assert!(code == Some(0) && text.starts_with(&said), "{text}, expected {said}");
+    // One that lacks files is completed.
     fs::remove_file(found(&cache).unwrap().join("model.safetensors")).unwrap();
-    assert_eq!(run("0").0, Some(0), "{}", run("0").1);
+    assert_eq!(run("0").0, Some(0));
     // What is here whole is used without asking.
     server.set(|s| s.log.clear());
-    assert_eq!(run("").0, Some(0));
+    assert_eq!(run(""), (Some(0), run("1").1, String::new()));
     assert_eq!(server.state.lock().unwrap().log.len(), 0);
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn a_name_that_is_nowhere_says_where_it_was_looked_for() {
+    let (server, cache) = (Server::new(), TempDir::new().unwrap());
+    server.set(|s| s.status = Some(401));
+    let (code, _, text) = program(&server, &cache, "", &["info", "--model", "org/modle"]);
+    for word in ["\"org/modle\"", "no such path", cache.path().to_str().unwrap(), "status 401"] {
+        assert!(code == Some(1) && text.contains(word), "{text} does not mention {word}");
+    }
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn pull_downloads_a_revision_resumes_and_writes_the_folder() {
+    let (server, cache) = (Server::new(), TempDir::new().unwrap());
+    let pull = |name| program(&server, &cache, "", &["pull", name]);
+    server.set(|s| s.cut = Some(1000));
+    let (code, out, text) = pull("org/model@v1");
+    assert!(code == Some(1) && out.is_empty() && text.contains("got 1000 of "), "{text}");
+    server.set(|s| s.cut = None);
+    let (code, out, text) = pull("org/model@v1");
+    let folder = cache.path().join("models--org--model/snapshots").join(COMMIT);
+    assert_eq!((code, out), (Some(0), format!("{}\n", folder.display())), "{text}");
+    Weights::open(&folder).unwrap();
+    assert_eq!(fs::read_to_string(cache.path().join("models--org--model/refs/v1")).unwrap(), COMMIT);
+    assert_eq!(pull("org/model@v1").2, "", "nothing is downloaded again");
+    let (code, _, text) = program(&server, &cache, "1", &["pull", "org/model"]);
+    assert!(code == Some(1) && text.contains("HF_HUB_OFFLINE"), "{text}");
+    for bad in ["../x", "a/b/c", "", "./model"] {
+        let (code, _, text) = pull(bad);
+        assert!(code == Some(2) && text.contains("expected a name such as"), "{bad}: {text}");
+    }
 }

@@ -22,6 +22,8 @@ mod manual;
 mod model;
 mod output;
 mod prompt;
+#[cfg(feature = "hub")]
+mod pull;
 mod repl;
 mod sampling;
 #[cfg(feature = "server")]
@@ -73,6 +75,8 @@ enum Command {
     Tokenize(tokenize::Args),
     Logits(logits::Args),
     Convert(convert::Args),
+    #[cfg(feature = "hub")]
+    Pull(pull::Args),
     Info(info::Args),
     Completions(manual::CompletionsArgs),
     Man(manual::ManArgs),
@@ -123,6 +127,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Tokenize(args) => tokenize::run(args),
         Command::Logits(args) => logits::run(args),
         Command::Convert(args) => convert::run(args),
+        #[cfg(feature = "hub")]
+        Command::Pull(args) => pull::run(args),
         Command::Info(args) => info::run(args),
         Command::Completions(args) => manual::completions(args),
         Command::Man(args) => manual::man(args),

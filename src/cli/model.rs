@@ -18,7 +18,7 @@ use std::{
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Model")]
 pub struct SourceArgs {
-    /// A folder, a weights file, or a name in the Hugging Face cache [default: the small bundled model]
+    /// A folder, a weights file, or a name on the Hugging Face hub, which is downloaded unless it is in the cache [default: the small bundled model]
     #[arg(short, long, env = "HALFWARP_MODEL", value_name = "MODEL")]
     pub model: Option<OsString>,
 }

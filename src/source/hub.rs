@@ -15,6 +15,7 @@ use crate::{
     format::{WEIGHTS, read_text},
     weights::extra::is_extra_file,
 };
+use file::Place;
 use serde_json::Value;
 use std::{
     env, fs, io,
@@ -56,36 +57,59 @@ impl Hub {
         Ok(Some(Self::new(&endpoint, var("HF_TOKEN"), HubCache::from_env()?)))
     }
 
-    /// Downloads what is missing of `id` and returns its folder.
+    /// Downloads what is missing of `id` and returns its folder. `progress` first hears what that is.
     pub fn download(&self, id: &ModelId, progress: &mut dyn FnMut(&Progress)) -> Result<PathBuf> {
         let name = id.candidates().swap_remove(0);
-        let (commit, files) = self.list(&name, &id.revision)?;
-        let folder = self.cache.folder(&name);
-        let snapshot = folder.join("snapshots").join(&commit);
-        for path in [&snapshot, &folder.join("blobs")] {
-            fs::create_dir_all(path).map_err(|source| SourceError::Io { path: path.clone(), source })?;
-        }
+        let (commit, listed) = self.list(&name, &id.revision)?;
+        let place = Place::new(self.cache.folder(&name), &commit)?;
         let url = |file: &str| format!("{}/{name}/resolve/{commit}/{file}", self.endpoint);
-        let mut get = |file: &str| self.get(&url(file), file, &folder, &snapshot, progress);
-        get("config.json")?;
-        for file in files.iter().filter(|file| is_extra_file(file)) {
-            get(file)?;
-        }
-        let has = |file: &str| files.iter().any(|listed| listed == file);
-        match WEIGHTS.iter().find(|(whole, index)| has(whole) || has(index)) {
-            Some((whole, _)) if has(whole) => get(whole)?,
-            Some((_, index)) => {
-                get(index)?;
-                for shard in shards(&snapshot.join(index))?.iter().filter(|shard| has(shard)) {
-                    get(shard)?;
-                }
+        let mut missing = Vec::new();
+        for file in self.needed(&name, &listed, &place, &url)? {
+            if !place.link(&file).exists() {
+                missing.push(self.ask(url(&file), file)?);
             }
-            None => return Err(HubError::NoWeights { name })?,
+        }
+        if !missing.is_empty() {
+            let n_bytes = missing.iter().map(|file| file.n_bytes - place.n_received(file)).sum();
+            progress(&Progress::Begins {
+                name: &name,
+                n_files: missing.len(),
+                n_bytes,
+                folder: &place.folder,
+            });
+        }
+        for file in &missing {
+            self.get(file, &place, progress)?;
         }
         if id.revision != commit {
-            write_reference(&folder.join("refs").join(&id.revision), &commit)?;
+            write_reference(&place.folder.join("refs").join(&id.revision), &commit)?;
         }
-        Ok(snapshot)
+        Ok(place.snapshot)
+    }
+
+    /// The files of a model that are needed, of those that are `listed`. Which shards there are says their index, which is
+    /// downloaded for that.
+    fn needed(
+        &self,
+        name: &str,
+        listed: &[String],
+        place: &Place,
+        url: &dyn Fn(&str) -> String,
+    ) -> Result<Vec<String>> {
+        let has = |file: &str| listed.iter().any(|listed| listed == file);
+        let mut needed = vec!["config.json".to_string()];
+        needed.extend(listed.iter().filter(|file| is_extra_file(file)).cloned());
+        match WEIGHTS.iter().find(|(whole, index)| has(whole) || has(index)) {
+            Some((whole, _)) if has(whole) => needed.push((*whole).into()),
+            Some((_, index)) => {
+                if !place.link(index).exists() {
+                    self.get(&self.ask(url(index), (*index).into())?, place, &mut |_| {})?;
+                }
+                needed.extend(shards(&place.link(index))?.into_iter().filter(|shard| has(shard)));
+            }
+            None => return Err(HubError::NoWeights { name: name.into() })?,
+        }
+        Ok(needed)
     }
 
     /// The commit that `revision` is, and the files in it.
@@ -235,14 +259,20 @@ pub enum HubError {
         /// Bytes of the file.
         needed: u64,
     },
+    /// Another process has the file in hand.
+    #[error("{} is being downloaded by another process: wait for it, or end it", path.display())]
+    Busy {
+        /// What has arrived of it.
+        path: PathBuf,
+    },
     /// Other bytes than the hub's checksum says.
     #[error("{url}: the checksum is {found}, expected {expected}; the file was deleted")]
     Checksum {
         /// What was asked for.
         url: String,
-        /// SHA-256 of what arrived.
+        /// Of what arrived.
         found: String,
-        /// SHA-256 by the hub.
+        /// By the hub.
         expected: String,
     },
     /// The model has weights in other formats only.

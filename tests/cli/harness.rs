@@ -55,7 +55,7 @@ impl From<Output> for Run {
     }
 }
 
-/// The program on the CPU with arguments, no input and no settings from the environment.
+/// The program on the CPU with arguments, no input, no settings from the environment and no network.
 pub fn command(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_halfwarp"));
     for (name, _) in std::env::vars_os() {
@@ -63,7 +63,7 @@ pub fn command(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
             command.env_remove(name);
         }
     }
-    command.env("HALFWARP_DEVICE", "cpu");
+    command.env("HALFWARP_DEVICE", "cpu").env("HF_HUB_OFFLINE", "1");
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

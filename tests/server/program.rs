@@ -27,6 +27,7 @@ fn command(args: &str) -> Command {
         }
     }
     command.arg("serve").args(args.split_whitespace()).env("HALFWARP_DEVICE", "cpu");
+    command.env("HF_HUB_OFFLINE", "1");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
