@@ -43,7 +43,7 @@
 //! | [`format`](mod@format) | weights files: bytes to named tensors | memory |
 //! | [`family`] | a checkpoint's names and fields to a config and slots | config |
 //! | [`weights`] | slots filled from a format, in their stored type | format, family, config |
-//! | [`sampler`] | logits to a token | |
+//! | [`sampler`] | logits to a token | family |
 //! | [`stop`] | text to the point where it ends | |
 //! | [`tokenizer`] | text to token ids, and back as a stream | format |
 //! | `chat` | a conversation to the token ids of a prompt (feature `chat`) | tokenizer, format |

@@ -89,10 +89,13 @@ fn generation_config_adds_tokens_that_end_a_text_and_sampling_values() {
     assert_eq!(open(folder.path()).config.eos_token_ids, [0]);
     // 50256 is no token of this model: Chinese GPT-2s carry it along.
     write(
-        r#"{"eos_token_id": [0, 7, 50256], "temperature": 0.6, "top_k": 20, "do_sample": true, "num_beams": 1}"#,
+        r#"{"eos_token_id": [0, 7, 50256], "temperature": 0.6, "top_k": 20, "do_sample": true, "num_beams": 1,
+            "num_beam_groups": 2, "suppress_tokens": [], "early_stopping": false, "max_length": 20, "use_cache": true}"#,
     );
     assert_eq!(open(folder.path()).config.eos_token_ids, [0, 7]);
-    let values = source.info().unwrap().generation.values();
+    let generation = source.info().unwrap().generation;
+    assert_eq!(generation.unserved, ["num_beam_groups", "max_length"]);
+    let values = generation.values();
     let expected = [("do_sample", "true"), ("temperature", "0.6"), ("top_k", "20")];
     assert!(values.iter().map(|(name, value)| (*name, value.as_str())).eq(expected), "{values:?}");
     for (text, words) in [

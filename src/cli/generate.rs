@@ -7,7 +7,7 @@ use super::{
     model::{Model, ModelArgs},
     output::{self, Out, note},
     prompt::PromptArgs,
-    sampling::{EndArgs, SamplingArgs, generate_params},
+    sampling::{EndArgs, ModelDefaults, SamplingArgs, default_sampling, generate_params},
     stats,
 };
 use halfwarp::{
@@ -45,6 +45,9 @@ pub struct Args {
 
     #[command(flatten)]
     sampling: SamplingArgs,
+
+    #[command(flatten)]
+    model_defaults: ModelDefaults,
 
     #[command(flatten)]
     output: OutputArgs,
@@ -86,17 +89,17 @@ impl OutputArgs {
 /// Runs the command.
 pub fn run(args: Args) -> Result<(), Failure> {
     let prompt = args.prompt.read()?;
-    let mut conversation = args.chat.conversation(&args.model.weights.source.source()?)?;
-    let mut params = generate_params(&args.sampling, &args.end)?;
+    let mut params = generate_params(&args.sampling, &args.end, &default_sampling())?;
     params.logprobs = args.output.logprobs;
     // A model's first token, where nothing was given, is no text of the user's.
     params.echo =
         args.output.echo(args.chat.chat) && !matches!(&prompt, Prompt::Text(text) if text.is_empty());
     let model = args.model.open_with(args.end.ctx_size, |config| config.n_ctx)?;
-    let ids = match (prompt, &mut conversation) {
-        (Prompt::Text(text), Some(conversation)) => {
+    params.sampling = args.sampling.params(&args.model_defaults.sampling(default_sampling(), &model.source)?);
+    let ids = match (prompt, args.chat.conversation(&model.source)?) {
+        (Prompt::Text(text), Some(mut conversation)) => {
             params.stop_token_ids.extend(conversation.eos_token_id(model.engine.tokenizer()?));
-            prompt_of(&model, conversation, &text)?
+            prompt_of(&model, &mut conversation, &text)?
         }
         (Prompt::Ids(_), Some(_)) => {
             return Err(Failure::Message("--chat takes a message, and --ids gives token ids".into()));

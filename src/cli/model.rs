@@ -4,12 +4,14 @@ use super::{exit::Failure, footprint::Footprint, output::note};
 use halfwarp::{
     Config, Engine, EngineOptions, Source, Weights,
     backend::{self, Backend, Device, OpenOptions},
+    source::cache::ModelId,
     weights::LoadOptions,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     ffi::OsString,
     ops::ControlFlow,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -35,12 +37,29 @@ impl SourceArgs {
         }
     }
 
-    /// What to call the model: its name, or the last part of its path.
+    /// What to call the model.
     pub fn name(&self) -> String {
-        let Some(name) = &self.model else { return "tales".into() };
-        let path = std::path::Path::new(name);
-        let path = path.canonicalize().unwrap_or_else(|_| path.into());
-        path.file_name().unwrap_or(name).to_string_lossy().into_owned()
+        self.names().swap_remove(0)
+    }
+
+    /// The names of the model: a name on the hub, whole and without its organisation, or that of the folder.
+    pub fn names(&self) -> Vec<String> {
+        let Some(name) = &self.model else { return vec!["tales".into()] };
+        let path = Path::new(name);
+        let folder = if path.is_dir() { Some(path) } else { path.parent() };
+        let folder = folder.map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+        let id = match folder.filter(|_| path.exists()).map(Path::canonicalize) {
+            Some(Ok(folder)) => match ModelId::of_snapshot(&folder) {
+                Some(id) => id.name,
+                None => return vec![folder.file_name().unwrap_or(name).to_string_lossy().into_owned()],
+            },
+            _ => match name.to_str().and_then(ModelId::parse) {
+                Some(id) => id.name,
+                None => return vec![name.to_string_lossy().into_owned()],
+            },
+        };
+        let short = id.split_once('/').map(|(_, name)| name.to_string());
+        [id].into_iter().chain(short).collect()
     }
 }
 
@@ -143,7 +162,13 @@ impl ModelArgs {
             load,
         };
         let engine = with_progress(|progress| Engine::of(weights, tokenizer, &options, progress))?;
-        Ok(Model { engine, name: self.weights.source.name(), footprint, load_time: started.elapsed() })
+        Ok(Model {
+            engine,
+            name: self.weights.source.name(),
+            source,
+            footprint,
+            load_time: started.elapsed(),
+        })
     }
 
     /// Puts `weights` on the device.
@@ -178,6 +203,8 @@ pub struct Model {
     pub engine: Engine,
     /// What to call it.
     pub name: String,
+    /// Where it was found.
+    pub source: Source,
     /// What it weighs.
     pub footprint: Footprint,
     /// From the start of loading to the first possible call.

@@ -17,9 +17,10 @@ use super::{
     model::{Model, ModelArgs},
     output::note,
     prompt::{read_text, strip_line_break},
+    sampling::{ModelDefaults, default_sampling},
 };
 use command::Command;
-use halfwarp::{Source, engine::FinishReason};
+use halfwarp::engine::FinishReason;
 use input::{Input, Line};
 use settings::Settings;
 use std::{io::IsTerminal, path::Path};
@@ -51,6 +52,9 @@ pub struct Args {
     #[command(flatten)]
     chat: ChatArgs,
 
+    #[command(flatten)]
+    model_defaults: ModelDefaults,
+
     /// Do not remember what is typed
     #[arg(long, help_heading = "Session")]
     no_history: bool,
@@ -60,28 +64,34 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(mut args: Args) -> Result<(), Failure> {
     args.settings.check()?;
     if std::io::stdin().is_terminal() {
-        let source = args.model.weights.source.source()?;
-        args.chat.conversation(&source)?;
-        let model = args.model.open()?;
-        let mut repl = Repl::new(&model, args.settings, args.chat, source)?;
+        let model = args.open()?;
+        let mut repl = Repl::new(&model, args.settings, args.chat)?;
         return repl.converse(&mut Input::new(!args.no_history)?);
     }
     let mut prompt = read_text(Some("-"), None)?.text;
     strip_line_break(&mut prompt);
-    let source = args.model.weights.source.source()?;
-    let model = args.model.open()?;
-    match Repl::new(&model, args.settings, args.chat, source)?.turn(&prompt)? {
+    let model = args.open()?;
+    match Repl::new(&model, args.settings, args.chat)?.turn(&prompt)? {
         FinishReason::Cancel => Err(Failure::Interrupted),
         _ => Ok(()),
     }
 }
 
+impl Args {
+    /// Loads the model, whose values become the settings' defaults where that was asked for.
+    fn open(&mut self) -> Result<Model, Failure> {
+        let model = self.model.open()?;
+        self.settings.default = self.model_defaults.sampling(default_sampling(), &model.source)?;
+        Ok(model)
+    }
+}
+
 /// An empty text, or an empty conversation.
-fn new_text<'m>(model: &'m Model, chat: &ChatArgs, source: &Source) -> Result<Text<'m>, Failure> {
-    let reading = match chat.conversation(source)? {
+fn new_text<'m>(model: &'m Model, chat: &ChatArgs) -> Result<Text<'m>, Failure> {
+    let reading = match chat.conversation(&model.source)? {
         Some(conversation) => Reading::Chat(Box::new(conversation)),
         None if chat.special => Reading::WithSpecial,
         None => Reading::Plain,
@@ -94,14 +104,13 @@ struct Repl<'m> {
     text: Text<'m>,
     settings: Settings,
     chat: ChatArgs,
-    source: Source,
     interrupt: Interrupt,
 }
 
 impl<'m> Repl<'m> {
-    fn new(model: &'m Model, settings: Settings, chat: ChatArgs, source: Source) -> Result<Self, Failure> {
-        let text = new_text(model, &chat, &source)?;
-        Ok(Self { model, text, settings, chat, source, interrupt: Interrupt::between_answers()? })
+    fn new(model: &'m Model, settings: Settings, chat: ChatArgs) -> Result<Self, Failure> {
+        let text = new_text(model, &chat)?;
+        Ok(Self { model, text, settings, chat, interrupt: Interrupt::between_answers()? })
     }
 
     /// Tokens that the text and an answer may have together.
@@ -153,7 +162,7 @@ impl<'m> Repl<'m> {
             },
             Command::Help => note(format_args!("{}", command::HELP)),
             Command::Reset => {
-                self.text = new_text(self.model, &self.chat, &self.source)?;
+                self.text = new_text(self.model, &self.chat)?;
                 note(format_args!("the text is empty"));
             }
             Command::Set(None) => note(format_args!("{}", self.settings.show())),
@@ -182,7 +191,7 @@ impl<'m> Repl<'m> {
         }
         let mut typed = read_text(None, Some(Path::new(path))).map_err(|failure| failure.to_string())?.text;
         strip_line_break(&mut typed);
-        let mut text = new_text(self.model, &self.chat, &self.source).map_err(|error| error.to_string())?;
+        let mut text = new_text(self.model, &self.chat).map_err(|error| error.to_string())?;
         let (n_tokens, n_ctx) =
             (text.push(&typed).map_err(|error: TurnError| error.to_string())?, self.n_ctx());
         if n_tokens >= n_ctx {

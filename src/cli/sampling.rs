@@ -1,7 +1,11 @@
 //! How tokens are chosen and when a text ends: the arguments of `generate` and `repl`.
 
-use super::exit::Failure;
-use halfwarp::{engine::GenerateParams, sampler::SamplingParams};
+use super::{
+    exit::{Failure, one_line},
+    output::note,
+};
+use clap::builder::FalseyValueParser;
+use halfwarp::{Source, engine::GenerateParams, sampler::SamplingParams};
 use std::{
     hash::{BuildHasher, RandomState},
     path::PathBuf,
@@ -11,30 +15,30 @@ use std::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Sampling")]
 pub struct SamplingArgs {
-    /// Divides the logits; 0 always takes the likeliest token
-    #[arg(long, visible_alias = "temp", value_name = "T", default_value_t = 0.8, allow_negative_numbers = true,
+    /// Divides the logits; 0 always takes the likeliest token [default: 0.8]
+    #[arg(long, visible_alias = "temp", value_name = "T", allow_negative_numbers = true,
         value_parser = parse_temperature)]
-    pub temperature: f32,
+    pub temperature: Option<f32>,
 
-    /// Keep the K likeliest tokens; 0 keeps all
-    #[arg(long, value_name = "K", default_value_t = 40, allow_negative_numbers = true, value_parser = parse_count)]
-    pub top_k: usize,
+    /// Keep the K likeliest tokens; 0 keeps all [default: 40]
+    #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = parse_count)]
+    pub top_k: Option<usize>,
 
-    /// Keep the likeliest tokens whose probabilities first reach P; 1 keeps all
-    #[arg(long, value_name = "P", default_value_t = 0.95, allow_negative_numbers = true, value_parser = parse_mass)]
-    pub top_p: f32,
+    /// Keep the likeliest tokens whose probabilities first reach P; 1 keeps all [default: 0.95]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = parse_mass)]
+    pub top_p: Option<f32>,
 
-    /// Keep tokens at least P times as likely as the likeliest; 0 keeps all
-    #[arg(long, value_name = "P", default_value_t = 0.0, allow_negative_numbers = true, value_parser = parse_fraction)]
-    pub min_p: f32,
+    /// Keep tokens at least P times as likely as the likeliest; 0 keeps all [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = parse_fraction)]
+    pub min_p: Option<f32>,
 
-    /// Keep the tokens whose surprise is closest to the expected one, up to this mass; 1 keeps all
-    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true, value_parser = parse_mass)]
-    pub typical_p: f32,
+    /// Keep the tokens whose surprise is closest to the expected one, up to this mass; 1 keeps all [default: 1]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = parse_mass)]
+    pub typical_p: Option<f32>,
 
-    /// Divide the positive logits of tokens that occurred, prompt included, and multiply the negative ones
-    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true, value_parser = parse_positive)]
-    pub repetition_penalty: f32,
+    /// Divide the positive logits of tokens that occurred, prompt included, and multiply the negative ones [default: 1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = parse_positive)]
+    pub repetition_penalty: Option<f32>,
 
     /// Subtract from the logit of every token that was generated
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true, value_parser = parse_penalty)]
@@ -44,9 +48,9 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true, value_parser = parse_penalty)]
     pub frequency_penalty: f32,
 
-    /// Never repeat a sequence of N tokens; 0 allows all
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_count)]
-    pub no_repeat_ngram_size: usize,
+    /// Never repeat a sequence of N tokens; 0 allows all [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
+    pub no_repeat_ngram_size: Option<usize>,
 
     /// Add BIAS to the logit of token ID; repeatable
     #[arg(long, value_name = "ID=BIAS", value_parser = parse_bias)]
@@ -94,22 +98,69 @@ pub struct EndArgs {
     pub ctx_size: Option<usize>,
 }
 
+/// What stands for values that are not given.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ModelDefaults {
+    /// Take the sampling values of the model's generation_config.json where none is given
+    #[arg(long, env = "HALFWARP_MODEL_DEFAULTS", value_parser = FalseyValueParser::new(), help_heading = "Sampling")]
+    model_defaults: bool,
+}
+
+impl ModelDefaults {
+    /// `base`, or what the model at `source` makes of it where that was asked for. What the model asks for beside that is named.
+    pub fn sampling(&self, base: SamplingParams, source: &Source) -> Result<SamplingParams, Failure> {
+        if !self.model_defaults {
+            return Ok(base);
+        }
+        let info = source.info()?;
+        if info.generation.values().is_empty() {
+            note(format_args!("note: the model has no sampling values of its own"));
+        }
+        if !info.generation.unserved.is_empty() {
+            let names = one_line(&info.generation.unserved.join(", "));
+            note(format_args!("note: not served, of generation_config.json: {names}"));
+        }
+        base.with_values_of(&info.generation, info.config.n_vocab)
+            .map_err(|error| Failure::because("generation_config.json", error))
+    }
+}
+
+/// How tokens are chosen where neither the command line nor the model says.
+pub fn default_sampling() -> SamplingParams {
+    SamplingParams { temperature: 0.8, top_k: 40, top_p: 0.95, ..SamplingParams::default() }
+}
+
 impl SamplingArgs {
-    /// The library's parameters, with a random seed where none was given.
-    pub fn params(&self) -> SamplingParams {
+    /// The library's parameters, with `default` for what was not given, and a random seed.
+    pub fn params(&self, default: &SamplingParams) -> SamplingParams {
         SamplingParams {
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            typical_p: self.typical_p,
-            repetition_penalty: self.repetition_penalty,
+            temperature: self.temperature.unwrap_or(default.temperature),
+            top_k: self.top_k.unwrap_or(default.top_k),
+            top_p: self.top_p.unwrap_or(default.top_p),
+            min_p: self.min_p.unwrap_or(default.min_p),
+            typical_p: self.typical_p.unwrap_or(default.typical_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(default.repetition_penalty),
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
-            no_repeat_ngram_size: self.no_repeat_ngram_size,
+            no_repeat_ngram_size: self.no_repeat_ngram_size.unwrap_or(default.no_repeat_ngram_size),
             logit_bias: self.logit_bias.clone(),
             seed: self.seed.unwrap_or_else(random_seed),
             ..SamplingParams::default()
+        }
+    }
+
+    /// These, with `default` for what was not given.
+    pub fn filled(&self, default: &SamplingParams) -> Self {
+        let params = self.params(default);
+        Self {
+            temperature: Some(params.temperature),
+            top_k: Some(params.top_k),
+            top_p: Some(params.top_p),
+            min_p: Some(params.min_p),
+            typical_p: Some(params.typical_p),
+            repetition_penalty: Some(params.repetition_penalty),
+            no_repeat_ngram_size: Some(params.no_repeat_ngram_size),
+            ..self.clone()
         }
     }
 
@@ -125,9 +176,13 @@ impl SamplingArgs {
 }
 
 /// The library's parameters for a whole generation.
-pub fn generate_params(sampling: &SamplingArgs, end: &EndArgs) -> Result<GenerateParams, Failure> {
+pub fn generate_params(
+    sampling: &SamplingArgs,
+    end: &EndArgs,
+    default: &SamplingParams,
+) -> Result<GenerateParams, Failure> {
     Ok(GenerateParams {
-        sampling: sampling.params(),
+        sampling: sampling.params(default),
         max_tokens: end.max_tokens,
         min_tokens: end.min_tokens,
         stop: end.stop.clone(),

@@ -5,7 +5,7 @@ use super::{
     log::{Log, LogFormat},
     model::{Model, ModelArgs},
     output::note,
-    sampling::parse_ctx_size,
+    sampling::{ModelDefaults, parse_ctx_size},
     shutdown::Shutdown,
 };
 use clap::builder::FalseyValueParser;
@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 const AFTER_HELP: &str = "\
 Endpoints: /v1/completions, /v1/chat/completions and /v1/models as OpenAI has them; /tokenize, /detokenize, /health, \
 /ready, /metrics. Every answer but those of /health and /ready needs a key, where there are any. TLS is a proxy's task. \
-SIGTERM and Ctrl-C let the answers under way end, for at most 10 seconds; the second one ends the program at once.
+SIGTERM and Ctrl-C let the answers under way end, for as long as --drain-timeout says; the second one ends the program at once.
 
 Examples:
   halfwarp serve
@@ -34,6 +34,8 @@ Examples:
 
 /// KV cache that is taken where nobody says how much, beyond one context.
 const CACHE_BYTES: usize = 1 << 30;
+/// Connections beside those of the texts, where nobody says how many: for what is no text, and for telling that there is no place.
+const N_RESERVED: u32 = 64;
 /// Threads that parse and tokenize.
 const N_BLOCKING: usize = 4;
 
@@ -59,6 +61,9 @@ pub struct Args {
     ctx_size: Option<usize>,
 
     #[command(flatten)]
+    model_defaults: ModelDefaults,
+
+    #[command(flatten)]
     model: ModelArgs,
 }
 
@@ -73,7 +78,8 @@ struct AddressArgs {
     #[arg(long, env = "HALFWARP_PORT", value_name = "PORT", default_value_t = 8080)]
     port: u16,
 
-    /// Name that clients call the model; repeatable, the first one is shown [default: the model's own]
+    /// Name that clients call the model; repeatable, the first one is shown [default: the model's own, with and
+    /// without its organisation]
     #[arg(
         long,
         visible_alias = "alias",
@@ -132,9 +138,21 @@ struct LoadArgs {
     #[arg(long, env = "HALFWARP_TIMEOUT", value_name = "SECONDS", default_value = "600", value_parser = clap::value_parser!(u32).range(1..))]
     timeout: u32,
 
-    /// Most connections at once
-    #[arg(long, env = "HALFWARP_MAX_CONNECTIONS", value_name = "N", default_value = "256", value_parser = clap::value_parser!(u16).range(1..))]
-    max_connections: u16,
+    /// Seconds that the answers under way may take after the first SIGTERM or Ctrl-C
+    #[arg(long, env = "HALFWARP_DRAIN_TIMEOUT", value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u32))]
+    drain_timeout: u32,
+
+    /// Most connections at once [default: one for each text that is computed or waits, and 64]
+    #[arg(long, env = "HALFWARP_MAX_CONNECTIONS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_connections: Option<u32>,
+}
+
+impl LoadArgs {
+    /// Connections at once: with fewer than one for each text, nobody would be told that the queue is full.
+    fn n_connections(&self) -> usize {
+        let n = self.max_connections.unwrap_or(u32::from(self.parallel) + self.max_queue + N_RESERVED);
+        n as usize
+    }
 }
 
 fn parse_origin(text: &str) -> Result<String, String> {
@@ -192,31 +210,34 @@ async fn serve(args: Args, address: SocketAddr, options: ServerOptions) -> Resul
 
 impl Args {
     fn options(&self) -> Result<ServerOptions, Failure> {
-        let mut model_names = self.address.served_model_name.clone();
-        if model_names.is_empty() {
-            model_names.push(self.model.weights.source.name());
-        }
         Ok(ServerOptions {
-            model_names,
+            model_names: self.names(),
             api_keys: self.access.keys()?,
             insecure_no_auth: self.access.insecure_no_auth,
             allowed_hosts: self.access.allowed_host.clone(),
             cors_origins: self.access.cors_origin.clone(),
             limits: Limits {
-                n_connections: self.load.max_connections.into(),
+                n_connections: self.load.n_connections(),
                 answer_time: Duration::from_secs(self.load.timeout.into()),
+                drain_time: Duration::from_secs(self.load.drain_timeout.into()),
                 ..Limits::default()
             },
         })
+    }
+
+    /// What the model is called.
+    fn names(&self) -> Vec<String> {
+        let given = &self.address.served_model_name;
+        if given.is_empty() { self.model.weights.source.names() } else { given.clone() }
     }
 
     /// Loads the model, and starts the scheduler that runs it.
     fn load(&self) -> Result<server::Model, Failure> {
         let n_running = usize::from(self.load.parallel);
         let n_cache = |config: &Config| self.load.n_cache.unwrap_or_else(|| n_cache(config, n_running));
-        let Model { engine, footprint, load_time, name, .. } =
+        let Model { engine, footprint, load_time, source, .. } =
             self.model.open_with(self.ctx_size, n_cache)?;
-        let source = self.model.weights.source.source()?;
+        let sampling = self.model_defaults.sampling(server::default_sampling(), &source)?;
         let folder = source.folder();
         let template = match &self.address.chat_template {
             Some(text) => {
@@ -234,7 +255,8 @@ impl Args {
         };
         let size = Size { n_params: footprint.n_params, n_bytes: footprint.bytes };
         let model = server::Model::new(Scheduler::new(engine, options)?, template, size);
-        let device = model.device();
+        let model = model.with_sampling(sampling);
+        let (device, name) = (model.device(), self.names().swap_remove(0));
         note(format_args!("{name} is ready on {device} after {:.2} s", load_time.as_secs_f64()));
         Ok(model)
     }
@@ -294,6 +316,24 @@ mod tests {
         let n = n_cache(&xl, 16);
         assert!((1024..4096).contains(&n), "{n} tokens of {} bytes", xl.kv_bytes_per_token());
         assert_eq!(n_cache(&Config { n_ctx: 1 << 20, ..xl }, 1), 1 << 20);
+    }
+
+    #[test]
+    fn there_is_a_connection_for_each_text_unless_somebody_says_how_many() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            load: LoadArgs,
+        }
+        for (line, n) in [
+            ("", 16 + 256 + 64),
+            ("--parallel 300 --max-queue 1000", 1364),
+            ("--parallel 300 --max-connections 7", 7),
+        ] {
+            let line =
+                <Line as clap::Parser>::parse_from(std::iter::once("serve").chain(line.split_whitespace()));
+            assert_eq!(line.load.n_connections(), n);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How to choose a token, and which values are valid.
 
 use super::SamplingError;
+use crate::family::GenerationConfig;
 use std::fmt::Display;
 
 /// Most tokens that a vocabulary may have: fixed-point weights of so many add up to less than 2^64.
@@ -63,6 +64,24 @@ impl Default for SamplingParams {
 }
 
 impl SamplingParams {
+    /// These with the values of a generation_config.json, where it has them, for a model of `n_vocab` tokens. Its `do_sample: false` is
+    /// temperature 0. Fails where a value is out of range.
+    pub fn with_values_of(self, config: &GenerationConfig, n_vocab: usize) -> Result<Self, SamplingError> {
+        let greedy = config.do_sample.filter(|sample| !sample).map(|_| 0.0);
+        let params = Self {
+            temperature: greedy.or(config.temperature).unwrap_or(self.temperature),
+            top_k: config.top_k.unwrap_or(self.top_k),
+            top_p: config.top_p.unwrap_or(self.top_p),
+            min_p: config.min_p.unwrap_or(self.min_p),
+            typical_p: config.typical_p.unwrap_or(self.typical_p),
+            repetition_penalty: config.repetition_penalty.unwrap_or(self.repetition_penalty),
+            no_repeat_ngram_size: config.no_repeat_ngram_size.unwrap_or(self.no_repeat_ngram_size),
+            ..self
+        };
+        params.check(n_vocab)?;
+        Ok(params)
+    }
+
     /// Whether logits are sampled from as they are: no bias, penalty or ban.
     pub(crate) fn leaves_logits_alone(&self) -> bool {
         self.repetition_penalty == 1.0

@@ -32,7 +32,7 @@ mod record;
 mod refused;
 mod stream;
 
-pub use model::{Model, Size};
+pub use model::{Model, Size, default_sampling};
 pub use options::{Limits, ServerError, ServerOptions};
 
 use axum::{

@@ -4,6 +4,7 @@ use super::error::ApiError;
 use crate::{
     Scheduler, Tokenizer,
     chat::{Template, TemplateError},
+    sampler::SamplingParams,
 };
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,6 +17,8 @@ pub struct Model {
     pub scheduler: Scheduler,
     /// Makes a prompt of a conversation, where the model has a template for that; or why its template cannot be used.
     template: Result<Option<Template>, TemplateError>,
+    /// How tokens are chosen where a request does not say.
+    sampling: SamplingParams,
     /// What computes, for people and for `system_fingerprint`.
     device: String,
     /// Weights, and their bytes.
@@ -37,7 +40,17 @@ impl Model {
     /// A model that `scheduler` runs. Where its template cannot be used, it answers everything but conversations.
     pub fn new(scheduler: Scheduler, template: Result<Option<Template>, TemplateError>, size: Size) -> Self {
         let device = scheduler.engine().device_name();
-        Self { scheduler, template, device, size, created: unix_time() }
+        let sampling = default_sampling();
+        Self { scheduler, template, sampling, device, size, created: unix_time() }
+    }
+
+    /// The same with other sampling where a request does not say.
+    pub fn with_sampling(self, sampling: SamplingParams) -> Self {
+        Self { sampling, ..self }
+    }
+
+    pub(super) fn sampling(&self) -> &SamplingParams {
+        &self.sampling
     }
 
     /// What computes, for people.
@@ -110,6 +123,11 @@ impl Model {
     pub(super) fn created(&self) -> u64 {
         self.created
     }
+}
+
+/// How tokens are chosen where neither a request nor the model says, as OpenAI's API has it: from all of them.
+pub fn default_sampling() -> SamplingParams {
+    SamplingParams { temperature: 1.0, ..SamplingParams::default() }
 }
 
 /// Seconds since 1970.

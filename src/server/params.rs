@@ -138,32 +138,42 @@ fn sampling(fields: &Fields, model: &Model) -> Result<SamplingParams, ApiError> 
         let number = fields.number(name, &expected, |x| (low..=high).contains(&x))?;
         Ok::<f32, ApiError>(number.unwrap_or(default))
     };
-    let integer = |name: &str, low: i128, high: i128| fields.integer(name, low..=high);
+    let count = |name: &str, default: usize, low: i128, high: i128| {
+        let number = fields.integer(name, low..=high)?;
+        Ok::<usize, ApiError>(number.map_or(default, |n| n.max(0) as usize))
+    };
+    let default = model.sampling();
+    let typical_p = fields.number("typical_p", "above 0, at most 1", |x| x > 0.0 && x <= 1.0)?;
+    let seed = fields.integer("seed", i64::MIN.into()..=u64::MAX.into())?;
     Ok(SamplingParams {
-        temperature: from_to("temperature", 1.0, 0.0, 2.0)?,
+        temperature: from_to("temperature", default.temperature, 0.0, 2.0)?,
         // vLLM's -1 is off, as 0 is.
-        top_k: integer("top_k", -1, u32::MAX.into())?.unwrap_or(0).max(0) as usize,
+        top_k: count("top_k", default.top_k, -1, u32::MAX.into())?,
         // The most likely token is always kept.
-        top_p: from_to("top_p", 1.0, 0.0, 1.0)?.max(f32::MIN_POSITIVE),
-        min_p: from_to("min_p", 0.0, 0.0, 1.0)?,
-        typical_p: fields.number("typical_p", "above 0, at most 1", |x| x > 0.0 && x <= 1.0)?.unwrap_or(1.0),
-        repetition_penalty: repetition_penalty(fields)?,
-        presence_penalty: from_to("presence_penalty", 0.0, -2.0, 2.0)?,
-        frequency_penalty: from_to("frequency_penalty", 0.0, -2.0, 2.0)?,
-        no_repeat_ngram_size: integer("no_repeat_ngram_size", 0, model.n_ctx() as i128)?.unwrap_or(0)
-            as usize,
+        top_p: from_to("top_p", default.top_p, 0.0, 1.0)?.max(f32::MIN_POSITIVE),
+        min_p: from_to("min_p", default.min_p, 0.0, 1.0)?,
+        typical_p: typical_p.unwrap_or(default.typical_p),
+        repetition_penalty: repetition_penalty(fields, default.repetition_penalty)?,
+        presence_penalty: from_to("presence_penalty", default.presence_penalty, -2.0, 2.0)?,
+        frequency_penalty: from_to("frequency_penalty", default.frequency_penalty, -2.0, 2.0)?,
+        no_repeat_ngram_size: count(
+            "no_repeat_ngram_size",
+            default.no_repeat_ngram_size,
+            0,
+            model.n_ctx() as i128,
+        )?,
         logit_bias: logit_bias(fields, model)?,
         // Any number names a sequence of its own.
-        seed: integer("seed", i64::MIN.into(), u64::MAX.into())?.map_or_else(random_seed, |seed| seed as u64),
+        seed: seed.map_or_else(random_seed, |seed| seed as u64),
         ..SamplingParams::default()
     })
 }
 
 /// Under vLLM's name or llama.cpp's, whose window over the last tokens is the whole text here.
-fn repetition_penalty(fields: &Fields) -> Result<f32, ApiError> {
+fn repetition_penalty(fields: &Fields, default: f32) -> Result<f32, ApiError> {
     let number = |name: &str| fields.number(name, "above 0", |x| x > 0.0);
     let (first, second) = (number("repetition_penalty")?, number("repeat_penalty")?);
-    let penalty = first.or(second).unwrap_or(1.0);
+    let penalty = first.or(second).unwrap_or(default);
     fields.refuse(
         "repeat_last_n",
         |n| penalty == 1.0 || whole(n) == Some(-1),

@@ -41,6 +41,14 @@ impl ModelId {
         (ok && !is_file).then(|| Self { name: name.into(), revision: revision.into() })
     }
 
+    /// The model whose files are in `folder`, where that is a snapshot in a cache: `models--org--name/snapshots/<commit>`.
+    pub fn of_snapshot(folder: &Path) -> Option<Self> {
+        let name = |folder: &Path| Some(folder.file_name()?.to_str()?.to_string());
+        let snapshots = folder.parent().filter(|parent| parent.ends_with("snapshots"))?;
+        let model = name(snapshots.parent()?)?.strip_prefix("models--")?.replacen("--", "/", 1);
+        Self::parse(&format!("{model}@{}", name(folder)?))
+    }
+
     /// The names it may have on the hub: GPT-2's own short names have moved to `openai-community`.
     pub fn candidates(&self) -> Vec<String> {
         let mut names = vec![self.name.clone()];

@@ -152,3 +152,56 @@ fn an_argument_that_is_not_utf8_is_wrong_usage() {
     run_args([OsStr::new("generate"), OsStr::from_bytes(b"\xff")]).fails(2, &["UTF-8"]);
     run_args([OsStr::new("info"), OsStr::new("--model"), OsStr::from_bytes(b"/no/\xff")]).fails(1, &["/no/"]);
 }
+
+/// The bundled model's files in a folder, with a generation_config.json.
+fn tales_with_defaults(name: &str, values: &str) -> Folder {
+    let folder = Folder::new(name);
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        std::fs::copy(repository("models/tales").join(file), folder.file(file)).unwrap();
+    }
+    std::fs::write(folder.file("generation_config.json"), values).unwrap();
+    folder
+}
+
+#[test]
+fn model_defaults_are_the_models_values_and_an_option_beats_them() {
+    let values = r#"{"do_sample": true, "temperature": 1.4, "top_k": 3, "repetition_penalty": 1.3, "num_beams": 4,
+        "max_length": 50, "guidance_scale": 1.0, "pad_token_id": 0, "transformers_version": "4.9"}"#;
+    let folder = tales_with_defaults("model-defaults", values);
+    let run = |args: &str| {
+        let args = format!("generate --seed 5 -n 30 --model {} {args} Once", folder.0.display());
+        let run = run(&args);
+        (run.stderr.clone(), run.ok())
+    };
+    let models = "--temperature 1.4 --top-k 3 --top-p 0.95 --repetition-penalty 1.3";
+    let (note, text) = run("--model-defaults");
+    assert_eq!(note, "note: not served, of generation_config.json: num_beams, max_length\n");
+    assert_eq!(text, run(models).1);
+    assert_ne!(text, run("").1, "they make a difference");
+    assert_eq!(run("").0, "", "and are not read unasked");
+    let (_, greedy) = run("--model-defaults --temperature 0 --repetition-penalty 1");
+    assert_eq!(greedy, run("--temperature 0").1);
+    let args = format!("repl --seed 5 -n 30 --model-defaults --model {}", folder.0.display());
+    assert_eq!(format!("Once{}", run_with_input(&args, b"Once").ok()), text);
+    let mut by_variable = command(["generate", "--seed", "5", "-n", "30", "Once"]);
+    by_variable.env("HALFWARP_MODEL", &folder.0).env("HALFWARP_MODEL_DEFAULTS", "1");
+    assert_eq!(super::harness::Run::from(by_variable.output().unwrap()).ok(), text);
+}
+
+#[test]
+fn model_defaults_that_cannot_be_used_are_named() {
+    let folder = tales_with_defaults("bad-model-defaults", r#"{"repetition_penalty": 0}"#);
+    let generate = |args: &str| run(&format!("generate -n 1 --model {} {args}", folder.0.display()));
+    generate("").ok();
+    generate("--model-defaults").fails(1, &["generation_config.json", "repetition_penalty is 0", "above 0"]);
+    let greedy = |args: &str| run(&format!("generate -n 20 --seed 4 {args} The")).ok();
+    std::fs::write(folder.file("generation_config.json"), r#"{"do_sample": false, "temperature": 0.9}"#)
+        .unwrap();
+    assert_eq!(
+        greedy(&format!("--model-defaults --model {}", folder.0.display())),
+        greedy("--temperature 0"),
+        "do_sample: false is greedy"
+    );
+    let none = run("generate -n 1 --model-defaults");
+    assert_eq!(none.stderr, "note: the model has no sampling values of its own\n");
+}

@@ -24,6 +24,8 @@ mod program;
 mod rig;
 #[path = "../common/scripted.rs"]
 mod scripted;
+#[cfg(all(feature = "cli", unix))]
+mod settings;
 mod slow;
 mod streams;
 #[path = "../scheduler/watched.rs"]

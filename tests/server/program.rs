@@ -19,7 +19,8 @@ pub struct Program {
     lines: Receiver<String>,
 }
 
-fn command(args: &str) -> Command {
+/// `halfwarp serve` with arguments that are separated by spaces, and no settings from the environment.
+pub fn command(args: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_halfwarp"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("HALFWARP_") {
@@ -38,7 +39,8 @@ impl Program {
         Self::spawn(command(args))
     }
 
-    fn spawn(mut command: Command) -> Self {
+    /// [`start`](Self::start) for a command that is there.
+    pub fn spawn(mut command: Command) -> Self {
         let started = Instant::now();
         let mut child = command.spawn().expect("the program starts");
         let (sender, lines) = channel();
@@ -55,12 +57,12 @@ impl Program {
         Self { child, address, lines }
     }
 
-    fn post(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
         ask(self.address, "POST", path, headers, &body.to_string())
     }
 
     /// A stream that has begun and goes on for a while.
-    fn stream(&self, max_tokens: usize) -> Connection {
+    pub fn stream(&self, max_tokens: usize) -> Connection {
         let body = json!({"prompt": "a", "max_tokens": max_tokens, "ignore_eos": true, "stream": true});
         let mut connection = Connection::open(self.address);
         connection.send(request("POST", "/v1/completions", &[], &body.to_string()));
@@ -69,12 +71,12 @@ impl Program {
         connection
     }
 
-    fn signal(&self, signal: i32) {
+    pub fn signal(&self, signal: i32) {
         // SAFETY: plain system call; the process is our child, and not waited for yet.
         assert_eq!(unsafe { libc::kill(self.child.id() as libc::pid_t, signal) }, 0);
     }
 
-    fn exit_code(&mut self) -> Option<i32> {
+    pub fn exit_code(&mut self) -> Option<i32> {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -104,7 +106,7 @@ impl Drop for Program {
 }
 
 /// What is left of a stream, and whether it ended as HTTP says.
-fn rest(connection: &mut Connection) -> (String, bool) {
+pub fn rest(connection: &mut Connection) -> (String, bool) {
     let mut text = String::new();
     loop {
         match connection.chunk() {

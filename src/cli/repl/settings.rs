@@ -4,11 +4,11 @@
 use super::TurnError;
 use crate::cli::{
     exit::Failure,
-    sampling::{EndArgs, SamplingArgs, generate_params},
+    sampling::{EndArgs, SamplingArgs, default_sampling, generate_params},
 };
 use clap::{CommandFactory, Parser};
-use halfwarp::engine::GenerateParams;
-use std::fmt::Debug;
+use halfwarp::{engine::GenerateParams, sampler::SamplingParams};
+use std::{fmt::Debug, path::PathBuf};
 
 /// Tokens in an answer unless something else is asked for: an early GPT-2 rarely ends a text by itself.
 const MAX_TOKENS: &str = "128";
@@ -24,6 +24,10 @@ pub struct Settings {
 
     #[command(flatten)]
     end: EndArgs,
+
+    /// What stands for sampling values that are not set.
+    #[arg(skip = default_sampling())]
+    pub default: SamplingParams,
 
     /// When the context is full, go on with the last half of the text instead of stopping
     #[arg(long, help_heading = "Session")]
@@ -101,7 +105,8 @@ impl Settings {
 
     /// The parameters of one answer, with a seed of its own unless one is set.
     pub fn params(&self) -> Result<GenerateParams, TurnError> {
-        generate_params(&self.sampling, &self.end).map_err(|failure| TurnError::Settings(failure.to_string()))
+        generate_params(&self.sampling, &self.end, &self.default)
+            .map_err(|failure| TurnError::Settings(failure.to_string()))
     }
 
     /// Tokens of the context that are used, where not all are.
@@ -126,12 +131,18 @@ impl Settings {
         apply(&mut changed, &given);
         changed.check().map_err(|failure| failure.to_string())?;
         *self = changed;
-        Ok(format!("{name} {}", (setting.show)(self)))
+        Ok(format!("{name} {}", (setting.show)(&self.filled())))
+    }
+
+    /// These, with the defaults of what is not set.
+    fn filled(&self) -> Self {
+        Self { sampling: self.sampling.filled(&self.default), ..self.clone() }
     }
 
     /// All settings, one a line.
     pub fn show(&self) -> String {
-        let line = |setting: &Setting| format!("{:21} {}", setting.name, (setting.show)(self));
+        let filled = self.filled();
+        let line = |setting: &Setting| format!("{:21} {}", setting.name, (setting.show)(&filled));
         TABLE.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }
@@ -178,7 +189,13 @@ macro_rules! plain {
     };
 }
 
-plain! { f32 usize }
+plain! { f32 u64 usize }
+
+impl Value for PathBuf {
+    fn show(&self) -> String {
+        format!("{self:?}")
+    }
+}
 
 impl Value for bool {
     fn show(&self) -> String {
@@ -186,9 +203,9 @@ impl Value for bool {
     }
 }
 
-impl<T: Clone + Debug> Value for Option<T> {
+impl<T: Value> Value for Option<T> {
     fn show(&self) -> String {
-        self.as_ref().map_or("default".to_string(), |value| format!("{value:?}"))
+        self.as_ref().map_or("default".to_string(), Value::show)
     }
 }
 
@@ -237,7 +254,18 @@ mod tests {
         assert!(settings.set("model", Some("x")).unwrap_err().contains("no setting"));
         assert!(settings.set("ban-file", Some("/no/such/file")).unwrap_err().contains("/no/such/file"));
         assert_eq!(settings.sampling.ban_file, None);
-        assert_eq!(settings.sampling.temperature, 0.0, "errors change nothing");
+        assert_eq!(settings.sampling.temperature, Some(0.0), "errors change nothing");
+    }
+
+    #[test]
+    fn the_models_values_are_the_defaults_of_what_is_not_set() {
+        let mut settings = defaults();
+        settings.default = SamplingParams { temperature: 0.5, top_k: 7, ..default_sampling() };
+        assert!(settings.show().contains("temperature           0.5\ntop-k                 7\ntop-p"));
+        assert_eq!(settings.set("top-k", Some("9")).unwrap(), "top-k 9");
+        let sampling = settings.params().unwrap().sampling;
+        assert_eq!((sampling.temperature, sampling.top_k, sampling.top_p), (0.5, 9, 0.95));
+        assert_eq!(settings.set("top-k", None).unwrap(), "top-k 7");
     }
 
     #[test]
