@@ -5,13 +5,19 @@ mod common;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use halfwarp::{
-    backend::{Backend, cpu::bandwidth::read_bandwidth},
+    backend::{
+        Backend,
+        cpu::bandwidth::{MEMORY_BYTES, read_bandwidth},
+    },
     batch::{Batch, Rows},
 };
 
 fn decode(c: &mut Criterion) {
     let n_threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-    println!("{n_threads} threads read {:.1} GB/s", read_bandwidth(n_threads, 5).expect("memory") / 1e9);
+    println!(
+        "{n_threads} threads read {:.1} GB/s",
+        read_bandwidth(n_threads, MEMORY_BYTES, 5).expect("memory") / 1e9
+    );
     let (weights, mut backend) = common::verified_backend();
     let n_bytes = weights.matrices().map(|m| m.n_bytes()).sum::<usize>() - weights.position_embd.n_bytes();
     let mut group = c.benchmark_group("decode");

@@ -75,7 +75,7 @@ struct OutputArgs {
     #[arg(long)]
     stats: bool,
 
-    /// Write one JSON object at the end instead of text
+    /// Write one JSON object, on one line, at the end instead of text
     #[arg(long)]
     json: bool,
 }
@@ -116,7 +116,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     params.cancel = interrupt.token();
     let completion = if args.output.json {
         let completion = model.engine.session().generate_with(ids.clone(), &params, |_| ())?;
-        output::print_json(&to_json(&model, &params, &ids, &completion))?;
+        output::print(to_json(&model, &params, &ids, &completion))?;
         completion
     } else {
         stream(&model, ids, &params)?

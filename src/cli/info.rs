@@ -44,6 +44,8 @@ struct Info {
     cuda: Result<String, String>,
     n_threads: usize,
     bandwidth: Option<f64>,
+    /// What a token reads stays in the caches.
+    is_cached: bool,
 }
 
 /// Runs the command.
@@ -51,16 +53,20 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let source = args.model.weights.source.source()?;
     let (weights, tokenizer) = source.load(&args.model.weights.options())?;
     let n_threads = args.model.device.threads.unwrap_or_else(machine::n_cores);
+    let footprint = Footprint::of(&weights);
+    let bandwidth = args.bandwidth.then(|| machine::read_bandwidth(n_threads)).transpose()?;
+    let is_cached = bandwidth.map(|rate| machine::fits_in_cache(n_threads, footprint.bytes_per_token, rate));
     let info = Info {
         name: args.model.weights.source.name(),
         config: weights.config.clone(),
-        footprint: Footprint::of(&weights),
+        footprint,
         tokenizer,
         stored: source.info()?,
         cuda: backend::cuda_device(0),
         device: args.model.backend(weights)?.name(),
         n_threads,
-        bandwidth: args.bandwidth.then(|| machine::read_bandwidth(n_threads)).transpose()?,
+        bandwidth,
+        is_cached: is_cached.transpose()?.unwrap_or(false),
     };
     if args.json { output::print_json(&info.to_json()) } else { info.print() }
 }
@@ -144,7 +150,10 @@ impl Info {
         if let Some(bandwidth) = self.bandwidth {
             let bound = bandwidth / self.footprint.bytes_per_token as f64;
             lines.push(("bandwidth", format!("{:.1} GB/s with {} threads", bandwidth / 1e9, self.n_threads)));
-            lines.push(("bound", format!("{bound:.0} tok/s if every token reads its weights from memory")));
+            lines.push(match self.is_cached {
+                true => ("bound", "none: the weights stay in the caches".into()),
+                false => ("bound", format!("{bound:.0} tok/s if every token reads its weights from memory")),
+            });
         }
         lines
     }

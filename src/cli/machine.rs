@@ -1,7 +1,10 @@
 //! What this machine offers: its CPU and a CUDA device or the reason that there is none.
 
-use super::exit::Failure;
+use super::{exit::Failure, output::note};
 use halfwarp::backend::cpu::bandwidth;
+
+/// Caches are faster than memory by more than this; two measurements of memory differ by less.
+const FASTER: f64 = 1.25;
 
 /// The CPU's name, where the system tells it.
 pub fn cpu_name() -> Option<String> {
@@ -17,8 +20,33 @@ pub fn n_cores() -> usize {
 
 /// Bytes a second that so many threads read from memory.
 pub fn read_bandwidth(n_threads: usize) -> Result<f64, Failure> {
-    let rate = bandwidth::read_bandwidth(n_threads, 3);
+    measure(n_threads, bandwidth::MEMORY_BYTES)
+}
+
+/// Whether threads that read `memory_rate` bytes a second from memory find `n_bytes` in the caches: what they read again and again is
+/// there faster then.
+pub fn fits_in_cache(n_threads: usize, n_bytes: u64, memory_rate: f64) -> Result<bool, Failure> {
+    match usize::try_from(n_bytes) {
+        Ok(n_bytes) if n_bytes < bandwidth::MEMORY_BYTES => {
+            Ok(measure(n_threads, n_bytes)? > FASTER * memory_rate)
+        }
+        _ => Ok(false),
+    }
+}
+
+fn measure(n_threads: usize, n_bytes: usize) -> Result<f64, Failure> {
+    // At least three walks, and as many as a fiftieth of a second allows.
+    let n_times = (bandwidth::MEMORY_BYTES / n_bytes.max(1)).clamp(3, 50);
+    let rate = bandwidth::read_bandwidth(n_threads, n_bytes, n_times);
     rate.map_err(|error| Failure::because("no memory to measure how fast it is", error))
+}
+
+/// Says so where there are more threads than cores.
+pub fn note_threads(n_threads: usize) {
+    let n_cores = n_cores();
+    if n_threads > n_cores {
+        note(format_args!("warning: {n_threads} threads on {n_cores} cores are no faster than {n_cores}"));
+    }
 }
 
 /// Vector instructions that the CPU has, of those that matter to inference.

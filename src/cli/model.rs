@@ -1,6 +1,6 @@
 //! Which model, on what: the arguments that the commands share, and the model they open.
 
-use super::{exit::Failure, footprint::Footprint, output::note};
+use super::{exit::Failure, footprint::Footprint, machine, output::note};
 use halfwarp::{
     Config, Engine, EngineOptions, Source, Weights,
     backend::{self, Backend, Device, OpenOptions},
@@ -143,6 +143,7 @@ impl ModelArgs {
         n_cache: impl FnOnce(&Config) -> usize,
     ) -> Result<Model, Failure> {
         let started = Instant::now();
+        machine::note_threads(self.device.threads.unwrap_or(0));
         let source = self.weights.source.source()?;
         let load = self.weights.options();
         let (mut weights, tokenizer) = source.load(&load)?;

@@ -2,13 +2,15 @@
 //!
 //! What is typed is added to the text and the model continues it; its session keeps keys and values from turn to turn.
 //! The text is in `repl/text.rs`, one answer in `repl/answer.rs`, the lines that are typed in `repl/input.rs` and
-//! `repl/command.rs`, what `/set` changes in `repl/settings.rs`. Tested on a terminal in `tests/cli/repl.rs`.
+//! `repl/command.rs`, what `/set` changes in `repl/settings.rs`, lines of a
+//! terminal in `repl/wrap.rs`. Tested on a terminal in `tests/cli/repl.rs`.
 
 mod answer;
 mod command;
 mod input;
 mod settings;
 mod text;
+mod wrap;
 
 use super::{
     chat::ChatArgs,

@@ -83,13 +83,35 @@ fn a_plot_is_drawn_over_several_depths() {
     run_args(["bench", "-p", "0", "-n", "2", "-r", "1", "-d", "0,40,80", "--plot", path]).ok();
     let svg = std::fs::read_to_string(&file).unwrap();
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
-    assert!(svg.contains("memory bound") && svg.contains("tokens per second"));
-    assert_eq!(svg.matches(" %").count() - svg.matches("% of").count(), 3, "a share at each depth");
+    assert!(svg.contains("tokens per second") && svg.contains("measured"));
+    let n_shares = svg.matches(" %").count() - svg.matches("% of").count();
+    let bound = svg.matches("memory bound").count();
+    assert!(
+        [(1, 3), (0, 0)].contains(&(bound, n_shares)),
+        "a share at each depth where memory is a bound: {svg}"
+    );
 
     let bad = "/no/such/folder/speed.svg";
     let run = run_args(["bench", "-p", "0", "-n", "1", "-r", "1", "-d", "0,8", "--plot", bad]);
     assert_eq!(run.code, Some(1));
     assert!(run.stderr.contains(bad), "{}", run.stderr);
+}
+
+#[test]
+fn each_number_of_threads_has_a_footnote_and_more_than_there_are_cores_a_warning() {
+    let n_cores = std::thread::available_parallelism().unwrap().get();
+    let (n, m) = (n_cores + 1, n_cores + 2);
+    let bench = run(&format!("bench -p 8 -n 2 -r 1 -t 1,{n},{m}"));
+    let warning = format!("warning: {m} threads on {n_cores} cores are no faster than {n_cores}\n");
+    assert_eq!(bench.stderr, warning);
+    let table = bench.ok();
+    let notes: Vec<&str> = table.lines().filter(|line| line.starts_with("read: ")).collect();
+    assert_eq!(notes.len(), 3, "{table}");
+    for (note, threads) in
+        notes.iter().zip(["1 thread".into(), format!("{n} threads"), format!("{m} threads")])
+    {
+        assert!(note.contains(&format!(" GB/s, {threads} over memory")), "{note}");
+    }
 }
 
 #[test]

@@ -82,6 +82,22 @@ fn both_turns_together_are_one_greedy_text() {
 }
 
 #[test]
+fn lines_on_a_terminal_break_between_words_and_the_text_stays_as_it_is() {
+    let folder = Folder::new("repl-wrap");
+    let steps = [("> ", "Once upon\r"), ("\n> ", "/save a\r"), ("bytes to a", "/exit\r")];
+    let Some(run) = on_terminal(&folder, &["--temp", "0", "-n", "150"], &steps) else { return };
+    let expected = run_args(["generate", "--temp", "0", "-n", "150", "Once upon"]).ok();
+    assert_eq!(std::fs::read_to_string(folder.file("a")).unwrap(), expected);
+    let (_, rest) = run.stdout.split_once("Once upon\n").unwrap();
+    let (answer, _) = rest.split_once("\n[as many tokens").unwrap();
+    let words = |text: &str| text.split_whitespace().map(String::from).collect::<Vec<_>>();
+    assert_eq!(words(answer), words(&expected)[2..], "no word is broken");
+    // The terminal has 120 columns.
+    let lines: Vec<&str> = answer.lines().collect();
+    assert!(lines.len() > 3 && lines.iter().all(|line| line.len() < 120), "{lines:?}");
+}
+
+#[test]
 fn ctrl_c_stops_the_answer_and_keeps_the_session() {
     let folder = Folder::new("repl-ctrl-c");
     let steps = [
@@ -145,7 +161,8 @@ fn mistakes_are_told_and_the_session_goes_on() {
     let steps = [
         ("> ", "/foo\r"),
         ("error: there is no command /foo", "/set top-p 7\r"),
-        ("a number above 0, at most 1", "/set logit-bias 4096=1\r"),
+        ("a number above 0, at most 1", "/set temperature abc\r"),
+        ("error: temperature is \"abc\", expected a number from 0 to 100", "/set logit-bias 4096=1\r"),
         ("logit-bias [(4096, 1.0)]", "The\r"),
         ("4096", "/set logit-bias\r"),
         ("logit-bias none", "/save /no/such/folder/x\r"),

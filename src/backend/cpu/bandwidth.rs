@@ -7,16 +7,20 @@ use super::{
 use crate::memory;
 use std::{io, time::Instant};
 
-/// Bytes read at a time: more than caches hold.
-const N_BYTES: usize = 256 << 20;
+/// More bytes than caches hold.
+pub const MEMORY_BYTES: usize = 256 << 20;
 
-/// Bytes a thread takes at a time.
+/// Most bytes a thread takes at a time.
 const CHUNK: usize = 1 << 20;
 
-/// Bytes a second that `n_threads` threads read together from memory, each in order: the best of `n_times` walks over 256 MiB, in
-/// huge pages where the system has them.
-pub fn read_bandwidth(n_threads: usize, n_times: usize) -> io::Result<f64> {
-    let mut memory = memory::zeroed(N_BYTES)?;
+/// Bytes a second that `n_threads` threads read together, each in order: the best of `n_times` walks over `n_bytes`, at least a page
+/// for each thread, in huge pages where the system has them.
+pub fn read_bandwidth(n_threads: usize, n_bytes: usize, n_times: usize) -> io::Result<f64> {
+    const PAGE: usize = 4096;
+    let chunk = (n_bytes / n_threads.max(1) / PAGE * PAGE).clamp(PAGE, CHUNK);
+    let n_chunks = (n_bytes / chunk).max(n_threads);
+    let n_bytes = n_chunks * chunk;
+    let mut memory = memory::zeroed(n_bytes)?;
     let values: &mut [f32] = bytemuck::cast_slice_mut(&mut memory);
     values.fill(1.0);
     let values = &*values;
@@ -24,13 +28,13 @@ pub fn read_bandwidth(n_threads: usize, n_times: usize) -> io::Result<f64> {
     let mut best = f64::INFINITY;
     for _ in 0..n_times {
         let start = Instant::now();
-        pool.run(N_BYTES / CHUNK, &|i, _| {
-            let chunk = &values[i * CHUNK / 4..][..CHUNK / 4];
+        pool.run(n_chunks, &|i, _| {
+            let chunk = &values[i * chunk / 4..][..chunk / 4];
             assert_eq!(isa.run(Sum(chunk)), chunk.len() as f32, "a chunk of ones adds up");
         });
         best = best.min(start.elapsed().as_secs_f64());
     }
-    Ok(N_BYTES as f64 / best)
+    Ok(n_bytes as f64 / best)
 }
 
 /// The sum of the values, in eight chains.

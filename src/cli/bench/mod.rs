@@ -28,7 +28,7 @@ times after a warm-up. Like llama-bench it times forward calls alone: no tokeniz
 Before anything is timed, a prompt in one call and the same prompt token by token must give the same bits.
 
 GB/s counts the weights and the cached keys and values that decoding reads; `of read` compares it with the rate at which \
-the same threads read memory and do nothing else; on a GPU, with its memory's peak. There a token is drawn on the device, and it \
+the same threads read memory and do nothing else, where the weights do not stay in the caches; on a GPU, with its memory's peak. There a token is drawn on the device, and it \
 alone comes back.
 
 Examples:
@@ -115,9 +115,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let model = Model { name, footprint: Footprint::of(&weights) };
 
     let threads = match &args.threads[..] {
-        [] => vec![super::machine::n_cores()],
+        [] => vec![machine::n_cores()],
         threads => threads.to_vec(),
     };
+    machine::note_threads(threads.iter().copied().max().unwrap_or(0));
     let bar = progress_bar(threads.len() * tests.len() * args.repetitions as usize);
     let mut records = Vec::new();
     for &n_threads in &threads {
@@ -130,6 +131,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
             Some(peak) => peak,
             None => machine::read_bandwidth(n_threads)?,
         };
+        let n_bytes = model.footprint.bytes_per_token;
+        let is_cached = peak.is_none() && machine::fits_in_cache(n_threads, n_bytes, read_rate)?;
         let mut bench = Bench::new(backend)?;
         bench.verify()?;
         for &test in &tests {
@@ -141,6 +144,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
                 n_threads,
                 read_rate,
                 is_peak: peak.is_some(),
+                is_cached,
                 backend: bench.backend_name(),
             });
         }

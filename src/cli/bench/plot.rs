@@ -35,7 +35,11 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 fn chart(area: &Area, model: &Model, records: &[&Record]) -> Result<(), Box<dyn std::error::Error>> {
     let bound = |r: &Record, context: f64| r.read_rate / model.footprint.bytes_at(context);
     let last = records.iter().map(|r| r.test.n_positions()).max().unwrap_or(1) as f64;
-    let top = records.iter().map(|r| bound(r, 0.0).max(r.token_rate().0)).fold(0.0, f64::max);
+    let highest = |r: &&Record| {
+        let rate = r.token_rate().0;
+        if r.is_cached { rate } else { rate.max(bound(r, 0.0)) }
+    };
+    let top = records.iter().map(highest).fold(0.0, f64::max);
     area.fill(&WHITE)?;
     let title = format!("{} {}: decode speed over context", model.name, model.footprint.dtype);
     let mut chart = ChartBuilder::on(area)
@@ -65,21 +69,24 @@ fn chart(area: &Area, model: &Model, records: &[&Record]) -> Result<(), Box<dyn 
         let step = last / 64.0;
         let line = (0..=64).map(|i| (i as f64 * step, bound(first, i as f64 * step)));
         let read = format!("memory bound: {:.1} GB/s, {n_threads} threads", first.read_rate / 1e9);
-        chart
-            .draw_series(DashedLineSeries::new(line, 7, 5, bound_colour.stroke_width(2)))?
-            .label(read)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], bound_colour.stroke_width(2)));
+        if !first.is_cached {
+            chart
+                .draw_series(DashedLineSeries::new(line, 7, 5, bound_colour.stroke_width(2)))?
+                .label(read)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], bound_colour.stroke_width(2)));
+        }
+        let measured = if first.is_cached { "measured" } else { "measured, % of the bound" };
         let point = |r: &&Record| (r.test.mean_context(), r.token_rate());
         chart
             .draw_series(LineSeries::new(of().map(|r| (point(r).0, point(r).1.0)), speed.stroke_width(2)))?
-            .label(format!("measured, % of the bound: {}", first.backend))
+            .label(format!("{measured}: {}", first.backend))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], speed.stroke_width(2)));
         chart.draw_series(of().map(|r| {
             let (x, (mean, deviation)) = point(r);
             ErrorBar::new_vertical(x, mean - deviation, mean, mean + deviation, speed.filled(), 8)
         }))?;
         let style = ("sans-serif", 13, &INK).into_text_style(area).pos(Pos::new(HPos::Center, VPos::Top));
-        chart.draw_series(of().map(|r| {
+        chart.draw_series(of().filter(|r| !r.is_cached).map(|r| {
             let (x, (mean, _)) = point(r);
             let share = 100.0 * mean / bound(r, x);
             EmptyElement::at((x, mean)) + Text::new(format!("{share:.0} %"), (0, 10), style.clone())

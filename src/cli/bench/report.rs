@@ -45,6 +45,8 @@ pub struct Record {
     pub read_rate: f64,
     /// That rate is the peak of a GPU's memory, not measured.
     pub is_peak: bool,
+    /// What a token reads stays in the caches, so memory sets no bound.
+    pub is_cached: bool,
     /// What ran it.
     pub backend: String,
 }
@@ -59,6 +61,11 @@ impl Record {
     pub fn byte_rate(&self, model: &Model) -> Option<f64> {
         let bytes = model.footprint.bytes_at(self.test.mean_context());
         self.test.is_decode().then(|| self.token_rate().0 * bytes)
+    }
+
+    /// The share of the bound that memory sets, if it sets one.
+    fn share(&self, model: &Model) -> Option<f64> {
+        Some(self.byte_rate(model)? / self.read_rate).filter(|_| !self.is_cached)
     }
 
     fn fields(&self, model: &Model) -> Map<String, Value> {
@@ -92,11 +99,24 @@ impl Record {
             "bytes_per_token": self.test.is_decode().then(|| whole(model.footprint.bytes_at(self.test.mean_context()))),
             "avg_gb_s": rate.map(|r| r / 1e9),
             "read_gb_s": self.read_rate / 1e9,
-            "percent_of_read": rate.map(|r| 100.0 * r / self.read_rate),
+            "percent_of_read": self.share(model).map(|share| 100.0 * share),
         });
         match value {
             Value::Object(fields) => fields,
             _ => unreachable!("the macro makes an object"),
+        }
+    }
+
+    /// What memory gives to these threads.
+    fn footnote(&self) -> String {
+        let (rate, n_threads) = (self.read_rate / 1e9, self.n_threads);
+        let threads = if n_threads == 1 { "1 thread".into() } else { format!("{n_threads} threads") };
+        match (self.is_peak, self.is_cached) {
+            (true, _) => format!("read: {rate:.1} GB/s, the peak of the GPU's memory"),
+            (_, false) => format!("read: {rate:.1} GB/s, {threads} over memory and nothing else"),
+            (_, true) => format!(
+                "read: {rate:.1} GB/s, {threads} over memory and nothing else; the weights stay in the caches, so it is no bound"
+            ),
         }
     }
 
@@ -112,7 +132,7 @@ impl Record {
             self.test.to_string(),
             format!("{mean:.2} ± {deviation:.2}"),
             rate.map_or(String::new(), |r| format!("{:.1}", r / 1e9)),
-            rate.map_or(String::new(), |r| format!("{:.0} %", 100.0 * r / self.read_rate)),
+            self.share(model).map_or(String::new(), |share| format!("{:.0} %", 100.0 * share)),
         ]
     }
 }
@@ -160,17 +180,9 @@ fn markdown(model: &Model, records: &[Record]) -> Result<(), Failure> {
     for row in &rows {
         out.line(line(&|c| pad(c, &row[c])))?;
     }
-    if let Some(record) = records.first() {
-        let rate = record.read_rate / 1e9;
-        match record.is_peak {
-            true => out.line(format_args!("\nread: {rate:.1} GB/s, the peak of the GPU's memory"))?,
-            false => {
-                let n_threads = record.n_threads;
-                out.line(format_args!(
-                    "\nread: {rate:.1} GB/s, {n_threads} threads over memory and nothing else"
-                ))?;
-            }
-        }
+    out.line("")?;
+    for records in records.chunk_by(|a, b| a.n_threads == b.n_threads) {
+        out.line(records[0].footnote())?;
     }
     out.flush()
 }
@@ -200,5 +212,30 @@ fn cell(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_a_bound_only_of_what_does_not_stay_in_the_caches() {
+        let weights = halfwarp::Source::Bundled.weights(&Default::default()).unwrap();
+        let model = Model { name: "tales".into(), footprint: Footprint::of(&weights) };
+        let record = |is_cached| Record {
+            test: Test { n_prompt: 0, n_gen: 4, depth: 0 },
+            samples: Samples(vec![0.5]),
+            n_threads: 2,
+            read_rate: 4.0 * model.footprint.bytes_at(2.0) * 8.0,
+            is_peak: false,
+            is_cached,
+            backend: "CPU".into(),
+        };
+        assert!(record(false).row(&model)[8].ends_with(" %"));
+        assert!(record(false).fields(&model)["percent_of_read"].is_number());
+        assert_eq!(record(true).row(&model)[8], "");
+        assert!(record(true).fields(&model)["percent_of_read"].is_null());
+        assert!(!record(false).footnote().contains("caches") && record(true).footnote().contains("caches"));
     }
 }

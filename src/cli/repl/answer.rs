@@ -1,11 +1,12 @@
 //! One turn of the REPL: what was typed joins the text, the model continues it, and the end of the context is told.
 
-use super::{Repl, TurnError};
+use super::{Repl, TurnError, wrap::Wrap};
 use crate::cli::{
     output::{Out, note},
     stats,
 };
 use halfwarp::engine::{FinishReason, GenerateParams};
+use std::io::IsTerminal;
 
 impl Repl<'_> {
     /// Adds `typed` to the text and lets the model continue it. After an error the text is what it was before.
@@ -24,7 +25,7 @@ impl Repl<'_> {
         let eos = self.text.conversation().zip(self.model.engine.tokenizer().ok());
         params.stop_token_ids.extend(eos.and_then(|(talk, tokenizer)| talk.eos_token_id(tokenizer)));
         params.cancel = self.interrupt.answer_begins();
-        let mut answer = Answer { out: Out::new(), n_tokens: 0, is_empty: true, at_line_start: true };
+        let mut answer = Answer::new();
         let outcome = self.continue_text(&mut params, n_typed, &mut answer);
         self.interrupt.answer_ends();
         answer.end_line()?;
@@ -81,13 +82,26 @@ struct Answer {
     n_tokens: usize,
     is_empty: bool,
     at_line_start: bool,
+    /// Breaks the lines of a terminal.
+    wrap: Option<Wrap>,
 }
 
 impl Answer {
+    fn new() -> Self {
+        // In the last column some terminals begin a line by themselves.
+        let wrap = terminal_size::terminal_size_of(std::io::stdout())
+            .filter(|_| std::io::stdout().is_terminal())
+            .map(|(width, _)| Wrap::new(usize::from(width.0).saturating_sub(1)));
+        Self { out: Out::new(), n_tokens: 0, is_empty: true, at_line_start: true, wrap }
+    }
+
     fn write(&mut self, text: &str) -> Result<(), TurnError> {
         if !text.is_empty() {
             (self.is_empty, self.at_line_start) = (false, text.ends_with('\n'));
-            self.out.write(text)?;
+            match &mut self.wrap {
+                Some(wrap) => self.out.write(wrap.push(text))?,
+                None => self.out.write(text)?,
+            }
             self.out.flush()?;
         }
         Ok(())
@@ -96,7 +110,7 @@ impl Answer {
     /// Ends the line, if there is one.
     fn end_line(&mut self) -> Result<(), TurnError> {
         if !self.at_line_start {
-            self.out.line("")?;
+            self.out.line(self.wrap.as_mut().map(Wrap::finish).unwrap_or_default())?;
             self.out.flush()?;
             self.at_line_start = true;
         }

@@ -157,9 +157,8 @@ impl Line {
             (Some(value), false) => Some(format!("--{name}={value}")),
         };
         Self::try_parse_from(option).map(|line| line.settings).map_err(|error| {
-            let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            first.strip_prefix("error: ").unwrap_or(first).to_string()
+            let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            format!("{name} is {:?}, {why}", value.unwrap_or_default())
         })
     }
 
@@ -249,7 +248,7 @@ mod tests {
         assert_eq!(settings.set("ignore-eos", Some("on")).unwrap(), "ignore-eos on");
         assert_eq!(settings.set("ignore-eos", Some("off")).unwrap(), "ignore-eos off");
         let error = settings.set("temperature", Some("101")).unwrap_err();
-        assert!(error.contains("'101'") && error.contains("a number from 0 to 100"), "{error}");
+        assert_eq!(error, "temperature is \"101\", expected a number from 0 to 100");
         assert!(settings.set("stats", Some("5")).unwrap_err().contains("on or off"));
         assert!(settings.set("model", Some("x")).unwrap_err().contains("no setting"));
         assert!(settings.set("ban-file", Some("/no/such/file")).unwrap_err().contains("/no/such/file"));
