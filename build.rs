@@ -1,4 +1,4 @@
-//! Embeds the kernels: `kernels/*.cu`, as machine code and PTX where nvcc is found, else the committed `kernels/ptx/`.
+//! Says where the bundled model's weights are, and embeds the kernels: `kernels/*.cu`, as machine code and PTX where nvcc is found, else the committed `kernels/ptx/`.
 //!
 //! Writes `kernel_images.rs` (the images, and the constants of `kernels/layout.h`) to OUT_DIR. It links nothing, asks no GPU, and
 //! never fails for want of a toolkit: what goes wrong with nvcc is a warning, and the committed PTX is used.
@@ -28,13 +28,31 @@ const LAYOUT: &str = "kernels/layout.h";
 
 fn main() {
     println!("cargo::rerun-if-changed=kernels");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    if env::var_os("CARGO_FEATURE_BUNDLED").is_some() {
+        match weights(&out) {
+            Ok(path) => println!("cargo::rustc-env=TALES_WEIGHTS={}", path.display()),
+            Err(error) => println!("cargo::error={}: {error}", out.display()),
+        }
+    }
     if env::var_os("CARGO_FEATURE_CUDA").is_none() {
         return;
     }
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     if let Err(error) = embed(&out) {
         println!("cargo::error=the kernels cannot be embedded: {error}");
     }
+}
+
+/// The weights of the bundled model; where they are not, as in the crate's package, an empty file in `out`.
+fn weights(out: &Path) -> io::Result<PathBuf> {
+    let path = env::current_dir()?.join("models/tales/model.safetensors");
+    if path.exists() {
+        println!("cargo::rerun-if-changed={}", path.display());
+        return Ok(path);
+    }
+    let none = out.join("no-model.safetensors");
+    fs::write(&none, "")?;
+    Ok(none)
 }
 
 fn embed(out: &Path) -> Result<(), Box<dyn Error>> {

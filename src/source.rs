@@ -132,7 +132,7 @@ impl Source {
     pub fn weights(&self, options: &LoadOptions) -> Result<Weights, WeightsError> {
         match self {
             #[cfg(feature = "bundled")]
-            Self::Bundled => Ok(Weights::bundled()),
+            Self::Bundled => Weights::bundled(),
             Self::Folder(path) | Self::File(path) => Weights::open_with(path, options),
         }
     }

@@ -99,7 +99,7 @@ fn the_bundled_model_is_converted_with_its_tokenizer() {
     let out = TempDir::new().unwrap();
     let to = out.path().join("model");
     convert(&Source::Bundled, &to, &ConvertOptions::default()).unwrap();
-    assert!(values(&Weights::open(&to).unwrap()) == values(&Weights::bundled()));
+    assert!(values(&Weights::open(&to).unwrap()) == values(&Weights::bundled().unwrap()));
     assert_eq!(
         fs::read(to.join("tokenizer.json")).unwrap(),
         fs::read("models/tales/tokenizer.json").unwrap()

@@ -273,7 +273,7 @@ fn the_bundled_model_and_the_goldens_are_well_made() {
     assert_eq!(info.dtypes[0].dtype, "F16");
     assert_eq!(info.n_params, 5_918_720);
     assert_eq!(info.kv_bytes_per_token, 2 * 6 * 256 * 4);
-    let (folder, bundled) = (open(Path::new("models/tales")), Weights::bundled());
+    let (folder, bundled) = (open(Path::new("models/tales")), Weights::bundled().unwrap());
     assert!(bits(&folder) == bits(&bundled), "the bundled model is models/tales");
     assert_eq!(
         halfwarp::family::parse_config(&fs::read("models/tales/config.json").unwrap()).unwrap(),

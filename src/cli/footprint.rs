@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_bundled_model_is_counted_whole() {
-        let footprint = Footprint::of(&Weights::bundled());
+        let footprint = Footprint::of(&Weights::bundled().unwrap());
         let (v, n, c, l) = (4096u64, 512, 256, 6);
         let matrices = v * c + n * c + l * 12 * c * c;
         let vectors = l * (3 * c + c + 4 * c + c + 4 * c) + 2 * c;

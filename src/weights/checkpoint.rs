@@ -50,12 +50,15 @@ impl Checkpoint {
         Ok(Self { generation, ..Self::new(description, tensors)? })
     }
 
-    /// The model that is compiled into the crate.
+    /// The model that is compiled into the crate. Fails where the crate was built from its package, which has no weights.
     #[cfg(feature = "bundled")]
     pub fn bundled() -> Result<Self, WeightsError> {
         use super::bundled;
         let description = Description::parse(bundled::CONFIG)?;
         let path = Path::new("tales/model.safetensors");
+        if bundled::weights().is_empty() {
+            return Err(WeightsError::NotBundled);
+        }
         let tensors = Tensors::from_static(bundled::weights(), path, description.family.prefixes)?;
         Self::new(description, tensors)
     }

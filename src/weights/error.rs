@@ -19,6 +19,13 @@ pub enum WeightsError {
         /// The folder.
         folder: PathBuf,
     },
+    /// The crate was built where its model's weights are not.
+    #[cfg(feature = "bundled")]
+    #[error(
+        "this build has no model of its own: it comes from the crate's package, which leaves the weights out for their size; \
+         name a model, or build from the repository"
+    )]
+    NotBundled,
     /// The tensors do not fit config.json.
     #[error("the weights do not fit config.json: {}", list(problems))]
     Mismatch {

@@ -139,12 +139,12 @@ impl Weights {
         Checkpoint::open(folder, options)?.weights(options)
     }
 
-    /// The model that is compiled into the crate.
+    /// The model that is compiled into the crate. Fails where the crate was built from its package, which has no weights.
     #[cfg(feature = "bundled")]
-    pub fn bundled() -> Self {
+    pub fn bundled() -> Result<Self, WeightsError> {
         // Not scanned: `tests/formats.rs` does.
         let options = LoadOptions { allow_nonfinite: true, ..LoadOptions::default() };
-        Checkpoint::bundled().and_then(|c| c.weights(&options)).expect("the bundled model is valid")
+        Checkpoint::bundled()?.weights(&options)
     }
 
     /// A model whose slots are filled one by one, in their order.
