@@ -112,11 +112,11 @@ impl Template {
         // second all that was said is, so that what is left is the template's own.
         let mut cover = Cover::new(tokenizer, self.source.constants());
         let light = self.write(&cover.special_in(messages), ending)?;
-        let full = self.write(&cover.all_of(messages), ending)?;
         let prompt = cover.lift(&light);
         if prompt.len() > n_max {
             return Err(TemplateError::TooLong { n_bytes: prompt.len() });
         }
+        let full = self.write(&cover.all_of(messages), ending)?;
         let ids = |text: &str| -> Vec<u32> { tokenizer.special_in(text).map(|(_, id)| id).collect() };
         let text = if cover.lift(&full) == prompt {
             full

@@ -118,9 +118,16 @@ impl ApiError {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         match &error {
-            Error::PromptTooLong { .. }
-            | Error::Tokenizer(TokenizerError::TooMany { .. })
-            | Error::Cache(CacheError::ContextFull { .. }) => Self::too_long("prompt", &error),
+            Error::Tokenizer(TokenizerError::TooMany { n_max, n_tokens, n_bytes }) => {
+                let message = format_args!(
+                    "the model's maximum context length is {n_max} tokens; the first {n_bytes} bytes of the prompt have \
+                     {n_tokens}"
+                );
+                Self::too_long("prompt", message)
+            }
+            Error::PromptTooLong { .. } | Error::Cache(CacheError::ContextFull { .. }) => {
+                Self::too_long("prompt", &error)
+            }
             Error::TooManyTokens { .. } => Self::too_long("max_tokens", &error),
             Error::Cache(CacheError::TokenOutOfRange { .. })
             | Error::EmptyPrompt
