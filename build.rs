@@ -43,13 +43,15 @@ fn main() {
     }
 }
 
-/// The weights of the bundled model; where they are not, as in the crate's package, an empty file in `out`.
+/// The weights of the bundled model; where they are not, as in the crate's package, an empty file in `out`. The package may be built
+/// in the folder of the repository's own build, so each of the two watches a file that the other does not have.
 fn weights(out: &Path) -> io::Result<PathBuf> {
-    let path = env::current_dir()?.join("models/tales/model.safetensors");
-    if path.exists() {
-        println!("cargo::rerun-if-changed={}", path.display());
-        return Ok(path);
+    const WEIGHTS: &str = "models/tales/model.safetensors";
+    if Path::new(WEIGHTS).exists() {
+        println!("cargo::rerun-if-changed={WEIGHTS}");
+        return Ok(env::current_dir()?.join(WEIGHTS));
     }
+    println!("cargo::rerun-if-changed=Cargo.toml.orig");
     let none = out.join("no-model.safetensors");
     fs::write(&none, "")?;
     Ok(none)
