@@ -19,6 +19,9 @@ use std::{
 /// A body of so many bytes is tokenized within a millisecond or two.
 pub const SMALL_LEN: usize = 4 << 10;
 
+/// After a body of more bytes the allocator keeps enough to be worth giving back.
+const LARGE_LEN: usize = 256 << 10;
+
 /// Reads the body of `request`, which must say that it is JSON.
 pub async fn read(app: &App, request: Request) -> Result<Bytes, ApiError> {
     check_head(request.headers())?;
@@ -104,9 +107,22 @@ pub async fn parse<T: Send + 'static>(
     let call = move || {
         let work = Work::new(limit, is_wanted_there);
         work.check()?;
-        call(&body, &work)
+        let result = call(&body, &work);
+        if body.len() > LARGE_LEN {
+            give_back();
+        }
+        result
     };
     tokio::task::spawn_blocking(call).await.map_err(lost)?
+}
+
+/// Gives the system what the allocator keeps of the memory that a large body took.
+fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it takes no pointer, and any thread may call it at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// How long a body is worked at by the thread that does it, and whether somebody still waits for it.

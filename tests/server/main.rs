@@ -7,6 +7,7 @@ mod access;
 mod answers;
 mod arbitrary;
 mod bodies;
+mod browser;
 mod chat;
 mod client;
 mod clients;

@@ -158,7 +158,7 @@ fn what_does_not_fit_is_refused_before_all_of_it_is_tokenized() {
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     let message = answer.fails(400, Some("prompt"));
     assert!(
-        message.contains("the first 65537 bytes of the text are ") && message.contains("at most 512"),
+        message.contains("context length is 512 tokens; the first 65537 bytes of the prompt have "),
         "{message}"
     );
     assert_eq!(answer.json()["error"]["code"], "context_length_exceeded");
