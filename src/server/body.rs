@@ -20,7 +20,7 @@ use std::{
 pub const SMALL_LEN: usize = 4 << 10;
 
 /// After a body of more bytes the allocator keeps enough to be worth giving back.
-const LARGE_LEN: usize = 256 << 10;
+const LARGE_LEN: usize = 64 << 10;
 
 /// Reads the body of `request`, which must say that it is JSON.
 pub async fn read(app: &App, request: Request) -> Result<Bytes, ApiError> {
