@@ -402,3 +402,10 @@ calls("wrong_kind", [OPEN, 0], [FREE, 3, 8], [TOKENIZE, 9, 3, *IDS, 0], [TOKENS,
 calls("same_twice", [OPEN, 0], [DECODE, 2, 3, *IDS, 1, 0, 3, *IDS, 1, 0], [LOGITS, 9, 3, 0], [TRUNCATE, 3, 255], [CANCEL, 3],
       [GENERATE, 3, *IDS, *SAMPLING, 0, 3, 0, 0])
 calls("full", *[[OPEN, 0]] * 7, *[[DECODE, 3, h, 23, *range(23), 2, 0, h + 1, 23, *range(23), 1, 0, h + 2, 23, *range(23), 0, 0] for h in (3, 5, 7) * 8])
+
+# Chat templates, those of the table of tests/chat.
+with open("../tests/chat/cases.json") as table:
+    cases = json.load(table)["cases"]
+for case in cases:
+    name = "-".join("".join(c if c.isalnum() else " " for c in case["name"]).lower().split())
+    write("template", name, b"say <|endoftext|>\0" + case["template"].encode())

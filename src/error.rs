@@ -61,7 +61,7 @@ pub enum Error {
     #[error("the prompt has no tokens, and the model has no bos_token_id to start from")]
     EmptyPrompt,
     /// The prompt alone does not fit.
-    #[error("the model's maximum context length is {n_ctx} tokens; the prompt has {n_prompt}")]
+    #[error("this model's maximum context length is {n_ctx} tokens; the prompt has {n_prompt}")]
     PromptTooLong {
         /// Positions the model has.
         n_ctx: usize,
@@ -70,7 +70,7 @@ pub enum Error {
     },
     /// The prompt fits, the answer asked for does not.
     #[error(
-        "the model's maximum context length is {n_ctx} tokens; the prompt has {n_prompt} and {max_tokens} more were asked for"
+        "this model's maximum context length is {n_ctx} tokens; the prompt has {n_prompt} and {max_tokens} more were asked for"
     )]
     TooManyTokens {
         /// Positions the model has.

@@ -15,6 +15,9 @@ mod request;
 mod sampler;
 #[path = "../fuzz/bodies/stop.rs"]
 mod stop;
+#[cfg(feature = "chat")]
+#[path = "../fuzz/bodies/template.rs"]
+mod template;
 #[path = "../fuzz/bodies/tokenizer.rs"]
 mod tokenizer;
 
@@ -47,6 +50,12 @@ fn detokenizer_corpus_and_changed_copies_pass() {
 #[test]
 fn sampler_corpus_and_changed_copies_pass() {
     run_corpus("sampler", 8, 1000, sampler::run);
+}
+
+#[cfg(feature = "chat")]
+#[test]
+fn template_corpus_and_changed_copies_pass() {
+    run_corpus("template", 40, 10, |data| _ = template::run(data));
 }
 
 #[test]

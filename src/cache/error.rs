@@ -14,7 +14,7 @@ pub enum CacheError {
     },
     /// More tokens than the model has positions for.
     #[error(
-        "the model's maximum context length is {n_ctx} tokens; {n_cached} are cached and {n_tokens} more were given"
+        "this model's maximum context length is {n_ctx} tokens; {n_cached} are cached and {n_tokens} more were given"
     )]
     ContextFull {
         /// Positions the model has.

@@ -120,7 +120,7 @@ impl From<Error> for ApiError {
         match &error {
             Error::Tokenizer(TokenizerError::TooMany { n_max, n_tokens, n_bytes }) => {
                 let message = format_args!(
-                    "the model's maximum context length is {n_max} tokens; the first {n_bytes} bytes of the prompt have \
+                    "this model's maximum context length is {n_max} tokens; the first {n_bytes} bytes of the prompt have \
                      {n_tokens}"
                 );
                 Self::too_long("prompt", message)

@@ -110,7 +110,7 @@ impl Model {
     pub(super) fn too_long(&self, n_bytes: usize) -> ApiError {
         let (n_ctx, n_max) = (self.n_ctx(), self.n_bytes_max());
         let message = format_args!(
-            "the model's maximum context length is {n_ctx} tokens, which are at most {n_max} bytes; \
+            "this model's maximum context length is {n_ctx} tokens, which are at most {n_max} bytes; \
              the prompt has {n_bytes} bytes"
         );
         ApiError::too_long("prompt", message)

@@ -7,7 +7,7 @@ use serde_json::json;
 fn x01_a_prompt_beyond_the_context_is_refused_with_both_numbers() {
     let answer = tales().complete(json!({"prompt": vec![100; 513], "max_tokens": 0}));
     let message = answer.fails(400, Some("prompt"));
-    assert_eq!(message, "the model's maximum context length is 512 tokens; the prompt has 513");
+    assert_eq!(message, "this model's maximum context length is 512 tokens; the prompt has 513");
     assert_eq!(answer.json()["error"]["code"], "context_length_exceeded");
 }
 
