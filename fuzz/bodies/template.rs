@@ -20,7 +20,10 @@ pub fn run(data: &[u8]) -> Result<(), String> {
             .and_then(|template| template.encode(&messages, ending, &tokenizer, 1 << 20))
             .map_err(|error| error.to_string())?;
         let n_special = ids.iter().filter(|&&id| tokenizer.is_special(id)).count();
-        assert!(n_special == 0 || template.contains('<') || template.contains('\\'), "{n_special} from nowhere");
+        assert!(
+            n_special == 0 || template.contains('<') || template.contains('\\'),
+            "{n_special} from nowhere"
+        );
     }
     Ok(())
 }
