@@ -20,14 +20,14 @@ use std::{
     time::Duration,
 };
 
-/// Most bytes of a template: ten times the longest in use.
-const SOURCE_MAX: usize = 256 << 10;
+/// Most bytes of a template: five times the longest in use.
+const SOURCE_MAX: usize = 128 << 10;
 /// Work that a template may do: one for a step, and one for 64 bytes that it reads or writes.
 const FUEL: u64 = 1_000_000;
 /// Time that a template may take, whatever it does with its work.
 const TIME_MAX: Duration = Duration::from_secs(5);
 /// Stack for a template: what nests in its source nests there.
-const STACK_LEN: usize = 256 << 20;
+const STACK_LEN: usize = 128 << 20;
 /// Longest format of a date.
 const DATE_FORMAT_MAX: usize = 200;
 /// How deep a value that is kept may nest, and how many others may be in it.

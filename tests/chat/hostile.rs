@@ -24,18 +24,18 @@ fn hostile() -> Vec<(&'static str, String)> {
         ("a namespace in itself, as a key", "{% set n = namespace() %}{% set n.x = n %}{{ {n: 1} }}\n".into()),
         ("nested lists", format!("{{{{ {}{} }}}}\n", "[".repeat(50_000), "]".repeat(50_000))),
         ("nested brackets", format!("{{{{ {}1{} }}}}\n", "(".repeat(50_000), ")".repeat(50_000))),
-        ("not", format!("{{{{ {}1 }}}}\n", "not ".repeat(60_000))),
-        ("minus", format!("{{{{ {}1 }}}}\n", "-".repeat(200_000))),
-        ("power", format!("{{{{ {}1 }}}}\n", "1**".repeat(80_000))),
-        ("plus", format!("{{{{ 1{} }}}}\n", "+1".repeat(100_000))),
-        ("and", format!("{{{{ 1{} }}}}\n", " and 1".repeat(40_000))),
-        ("attributes", format!("{{{{ a{} }}}}\n", ".a".repeat(100_000))),
-        ("filters", format!("{{{{ a{} }}}}\n", "|e".repeat(100_000))),
-        ("conditions", format!("{{{{ {}1 }}}}\n", "1 if 1 else ".repeat(20_000))),
-        ("blocks", "{% if 1 %}".repeat(20_000) + &"{% endif %}".repeat(3_000)),
-        ("else", format!("{{% if 0 %}}{}{{% endif %}}", "{% elif 0 %}".repeat(20_000))),
-        ("formats", format!("{{{{ {}1 }}}}\n", "'%s' % ".repeat(30_000))),
-        ("brackets of formats", format!("{{{{ {}1{} }}}}\n", "'%s' % (".repeat(20_000), ")".repeat(20_000))),
+        ("not", format!("{{{{ {}1 }}}}\n", "not ".repeat(30_000))),
+        ("minus", format!("{{{{ {}1 }}}}\n", "-".repeat(125_000))),
+        ("power", format!("{{{{ {}1 }}}}\n", "1**".repeat(40_000))),
+        ("plus", format!("{{{{ 1{} }}}}\n", "+1".repeat(60_000))),
+        ("and", format!("{{{{ 1{} }}}}\n", " and 1".repeat(20_000))),
+        ("attributes", format!("{{{{ a{} }}}}\n", ".a".repeat(60_000))),
+        ("filters", format!("{{{{ a{} }}}}\n", "|e".repeat(60_000))),
+        ("conditions", format!("{{{{ {}1 }}}}\n", "1 if 1 else ".repeat(10_000))),
+        ("blocks", "{% if 1 %}".repeat(10_000) + &"{% endif %}".repeat(2_000)),
+        ("else", format!("{{% if 0 %}}{}{{% endif %}}", "{% elif 0 %}".repeat(10_000))),
+        ("formats", format!("{{{{ {}1 }}}}\n", "'%s' % ".repeat(15_000))),
+        ("brackets of formats", format!("{{{{ {}1{} }}}}\n", "'%s' % (".repeat(12_000), ")".repeat(12_000))),
         ("macros that call themselves", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}\n".into()),
         ("macros that call each other", "{% macro f(n) %}{{ g(n) }}{{ g(n) }}{% endmacro %}{% macro g(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}\n".into()),
         ("a list of lists, written", format!("{doubled}{{{{ ns.x }}}}\n")),
@@ -83,6 +83,7 @@ fn a_hostile_template_ends_soon() {
     let messages = [json!({"role": "user", "content": "a"})];
     for (name, text) in hostile() {
         let (started, peak_before) = (Instant::now(), peak());
+        assert!(text.len() < 128 << 10, "{name} would be refused for its length");
         let written = Template::given(&text, None).and_then(|t| write(&t, &messages, &tokenizer));
         let (time, memory) = (started.elapsed(), peak().saturating_sub(peak_before));
         println!(
