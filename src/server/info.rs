@@ -102,6 +102,9 @@ pub async fn tokenize(
             (None, Some(text)) => ("prompt", text),
             _ => return Err(ApiError::param("content", "give one of content and prompt, a string")),
         };
+        // llama.cpp's names, and vLLM's for the first.
+        let adds_special = fields.flag("add_special")?.or(fields.flag("add_special_tokens")?) == Some(true);
+        let parses_special = fields.flag("parse_special")? == Some(true);
         if text.len() > TEXT_LEN_MAX {
             let message = format_args!(
                 "{name} has {} bytes, expected at most {TEXT_LEN_MAX}: send it in parts",
@@ -110,7 +113,13 @@ pub async fn tokenize(
             return Err(ApiError::param(name, message));
         }
         let tokenizer = model.tokenizer()?;
-        let ids = work.watch(usize::MAX, |watch| Ok(tokenizer.encode_watched(&text, watch)?))?;
+        let ids = work.watch(usize::MAX, |watch| {
+            Ok(match parses_special {
+                true => tokenizer.encode_parts(&text, str::to_string, watch)?,
+                false => tokenizer.encode_watched(&text, watch)?,
+            })
+        })?;
+        let ids = if adds_special { tokenizer.prompt(ids) } else { ids };
         let mut value = json!({"count": ids.len(), "max_model_len": model.n_ctx()});
         if fields.flag("with_pieces")? == Some(true) {
             let piece =

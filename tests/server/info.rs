@@ -5,7 +5,7 @@ use crate::{
     rig::{engine, options, serve, tales},
 };
 use halfwarp::{scheduler::SchedulerOptions, server::ServerOptions};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn models_are_listed_with_their_shape_and_found_by_name() {
@@ -50,6 +50,17 @@ fn text_becomes_tokens_and_tokens_text_in_both_dialects() {
         (&text["content"], &text["prompt"]),
         (&json!("Hello 中!<|endoftext|>"), &json!("Hello 中!<|endoftext|>"))
     );
+
+    let tokens = |extra: Value| {
+        let mut body = json!({"content": "a<|endoftext|>"});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        tales().post("/tokenize", body).ok()["tokens"].as_array().unwrap().clone()
+    };
+    assert!(tokens(json!({})).len() > 2, "special tokens are text");
+    assert_eq!(tokens(json!({"parse_special": true})).len(), 2);
+    // The bundled tokenizer puts nothing before a text.
+    assert_eq!(tokens(json!({"add_special": true})), tokens(json!({"add_special_tokens": false})));
+    tales().post("/tokenize", json!({"content": "a", "parse_special": 1})).fails(400, Some("parse_special"));
 
     tales().post("/tokenize", json!({})).fails(400, Some("content"));
     tales().post("/tokenize", json!({"content": 5})).fails(400, Some("content"));
