@@ -1,6 +1,6 @@
 //! Where a text can be cut so that the ids of its pieces are the ids of the whole.
 //!
-//! After a letter and before a space, a line break or a full stop every published pre-tokenizer ends a word, whatever
+//! After a letter or a digit and before a space, a line break or a full stop every published pre-tokenizer ends a word, whatever
 //! stands further left or right; no normalizer joins the two. Who asks for anything else in its file gets whole texts.
 
 use super::pipeline::BYTE_LEVEL_PATTERN;
@@ -61,10 +61,10 @@ impl Cuts {
         let Some(from) = (PIECE_LEN..text.len()).find(|&i| text.is_char_boundary(i)) else {
             return text.len();
         };
-        let is_letter = |c: char| c.is_ascii_alphabetic() || ('\u{4e00}'..='\u{9fa5}').contains(&c);
+        let ends_word = |c: char| c.is_ascii_alphanumeric() || ('\u{4e00}'..='\u{9fa5}').contains(&c);
         let mut last = ' ';
         for (i, c) in text[from..].char_indices() {
-            if is_letter(last) && self.starts.contains(&c) {
+            if ends_word(last) && self.starts.contains(&c) {
                 return from + i;
             }
             last = c;
@@ -83,5 +83,5 @@ fn spans_a_cut(token: &Value) -> bool {
     let text = token["content"].as_str().unwrap_or_default();
     let mut inner = text.chars().skip(1);
     inner.any(|c| c.is_whitespace() || matches!(c, '，' | '。'))
-        || token["rstrip"] == true && text.ends_with(char::is_alphabetic)
+        || token["rstrip"] == true && text.ends_with(char::is_alphanumeric)
 }
