@@ -5,7 +5,8 @@ use std::path::Path;
 /// Runs `body` on every file of a corpus, and on `n_changed` copies of each in which bytes are changed, cut
 /// off or doubled. Fails if there are fewer than `n_least` files.
 pub fn run_corpus(folder: &Path, n_least: usize, n_changed: usize, body: fn(&[u8])) {
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let entries = std::fs::read_dir(folder).expect("the corpus is there");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("it can be listed").path()).collect();
     paths.sort();
     assert!(paths.len() >= n_least, "{} files", paths.len());
     let mut state = 1u64;
@@ -14,7 +15,7 @@ pub fn run_corpus(folder: &Path, n_least: usize, n_changed: usize, body: fn(&[u8
         (state >> 33) as usize % n.max(1)
     };
     for path in paths {
-        let data = std::fs::read(&path).unwrap();
+        let data = std::fs::read(&path).expect("its files can be read");
         body(&data);
         for _ in 0..n_changed {
             let mut changed = data.clone();

@@ -41,13 +41,7 @@ pub unsafe extern "C" fn hw_chat_tokenize(
             .collect::<Call<Vec<_>>>()?;
         let folder = handle::folder(engine)?;
         let engine = handle::engine(engine)?;
-        let template = match given {
-            Some(text) => Some(Template::given(text, folder.as_deref())?),
-            None => folder.as_deref().map_or(Ok(None), Template::find)?,
-        };
-        let template = template.ok_or_else(|| {
-            Failure::new(HW_E_NO_TEMPLATE, "the model has no chat template, and the call gives none")
-        })?;
+        let template = Template::open(given, folder.as_deref())?;
         let ending = match add_generation_prompt {
             0 => Ending::AfterLastMessage,
             _ => Ending::BeforeAnswer,
@@ -60,6 +54,7 @@ impl From<TemplateError> for Failure {
     fn from(error: TemplateError) -> Self {
         match error {
             TemplateError::Tokenizer(error) => error.into(),
+            TemplateError::Missing => Self::new(HW_E_NO_TEMPLATE, error.to_string()),
             TemplateError::Format(_) => Self::new(HW_E_NOT_FOUND, error.to_string()),
             error => Self::bad_arg(error.to_string()),
         }

@@ -145,40 +145,36 @@ impl Calls<'_> {
                     hw_session_sample(session, &params, n_prompt.into(), room.pointer())
                 }
                 9 | 10 => self.generate(),
-                11 => {
-                    room = Room::new(self.byte());
-                    let (engine, text) = (self.handle(), self.ids());
-                    let text: Vec<u8> = text.iter().map(|&id| id as u8).collect();
-                    let special = self.byte().into();
-                    let status = hw_tokenize(
-                        engine,
-                        text.as_ptr().cast(),
-                        text.len(),
-                        special,
-                        room.pointer(),
-                        room.capacity,
-                        &mut room.n,
-                    );
-                    room.check(4);
-                    status
-                }
-                12 => {
-                    room = Room::new(self.byte());
-                    let (engine, ids) = (self.handle(), self.ids());
-                    let (text, capacity) = (room.pointer(), room.capacity);
-                    let status = hw_detokenize(engine, ids.as_ptr(), ids.len(), text, capacity, &mut room.n);
-                    room.check(1);
-                    status
-                }
-                _ => {
-                    room = Room::new(self.byte());
-                    let (engine, id) = (self.handle(), u32::from(self.byte()) * 17);
-                    let status = hw_token_bytes(engine, id, room.pointer(), room.capacity, &mut room.n);
-                    room.check(1);
-                    status
-                }
+                which => self.convert(which - 11),
             }
         }
+    }
+
+    /// A text to tokens, tokens to a text, or the bytes of a token.
+    fn convert(&mut self, which: u8) -> hw_status {
+        let mut room = Room::new(self.byte());
+        let engine = self.handle();
+        // SAFETY: as in `call`.
+        let (status, len) = unsafe {
+            match which {
+                0 => {
+                    let text: Vec<u8> = self.ids().iter().map(|&id| id as u8).collect();
+                    let (bytes, len, special) = (text.as_ptr().cast(), text.len(), self.byte().into());
+                    let (to, capacity) = (room.pointer(), room.capacity);
+                    (hw_tokenize(engine, bytes, len, special, to, capacity, &mut room.n), 4)
+                }
+                1 => {
+                    let (ids, to, capacity) = (self.ids(), room.pointer(), room.capacity);
+                    (hw_detokenize(engine, ids.as_ptr(), ids.len(), to, capacity, &mut room.n), 1)
+                }
+                _ => {
+                    let (id, to, capacity) = (u32::from(self.byte()) * 17, room.pointer(), room.capacity);
+                    (hw_token_bytes(engine, id, to, capacity, &mut room.n), 1)
+                }
+            }
+        };
+        room.check(len);
+        status
     }
 
     fn generate(&mut self) -> hw_status {

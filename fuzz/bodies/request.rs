@@ -12,6 +12,7 @@ use halfwarp::{
     backend::{self, Backend, Device, Logits},
     batch::Batch,
     cache::{KvCache, PAGE_LEN},
+    chat::Template,
     scheduler::SchedulerOptions,
     server::{Model, Server, ServerOptions, Size},
 };
@@ -53,7 +54,7 @@ static SERVER: LazyLock<SocketAddr> = LazyLock::new(|| {
     let backend = Box::new(Flat { config, rows: Vec::new() });
     let engine = Engine::new(backend, Some(Tokenizer::bundled()), 48 * 16).expect("nothing is large");
     let scheduler = Scheduler::new(engine, SchedulerOptions::default()).expect("a thread");
-    let model = Model::new(scheduler, Ok(None), Size { n_params: 1, n_bytes: 1 });
+    let model = Model::new(scheduler, Template::open(None, None), Size { n_params: 1, n_bytes: 1 });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let server = runtime.block_on(async {

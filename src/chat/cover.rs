@@ -37,28 +37,22 @@ impl<'a> Cover<'a> {
 
     /// The messages with the special tokens that they spell covered.
     pub fn special_in(&mut self, messages: &[Value]) -> Vec<Value> {
-        self.each_text(messages, |_, _| false)
+        messages.iter().map(|message| self.value(message, false)).collect()
     }
 
     /// The messages with everything covered but what the template may look for.
     pub fn all_of(&mut self, messages: &[Value]) -> Vec<Value> {
-        self.each_text(messages, |constants, i| !constants[i])
+        messages.iter().map(|message| self.value(message, true)).collect()
     }
 
-    /// The messages with each character covered that is in a special token, or of which `covers` says so: it sees which bytes of
-    /// the text are in a constant, and where the character begins.
-    fn each_text(&mut self, messages: &[Value], covers: fn(&[bool], usize) -> bool) -> Vec<Value> {
-        messages.iter().map(|message| self.text_of(message, covers)).collect()
-    }
-
-    fn text_of(&mut self, value: &Value, covers: fn(&[bool], usize) -> bool) -> Value {
+    fn value(&mut self, value: &Value, all: bool) -> Value {
         match value {
-            Value::String(text) => self.text(text, covers).into(),
-            Value::Array(list) => list.iter().map(|value| self.text_of(value, covers)).collect(),
+            Value::String(text) => self.text(text, all).into(),
+            Value::Array(list) => list.iter().map(|value| self.value(value, all)).collect(),
             Value::Object(fields) => {
                 let field = |(name, value): (&String, &Value)| {
                     let is_role = name == "role" && ROLES.iter().any(|role| value == role);
-                    let value = if is_role { value.clone() } else { self.text_of(value, covers) };
+                    let value = if is_role { value.clone() } else { self.value(value, all) };
                     (name.clone(), value)
                 };
                 Value::Object(fields.iter().map(field).collect())
@@ -67,19 +61,21 @@ impl<'a> Cover<'a> {
         }
     }
 
-    fn text(&mut self, text: &str, covers: fn(&[bool], usize) -> bool) -> String {
-        let (mut special, mut constants) = (vec![false; text.len()], vec![false; text.len()]);
+    fn text(&mut self, text: &str, all: bool) -> String {
+        let mut is_covered = vec![all; text.len()];
+        if all {
+            for found in self.constants.find_overlapping_iter(text) {
+                is_covered[found.range()].fill(false);
+            }
+        }
         for (place, _) in self.tokenizer.special_in(text) {
-            special[place].fill(true);
+            is_covered[place].fill(true);
         }
-        for found in self.constants.find_overlapping_iter(text) {
-            constants[found.range()].fill(true);
-        }
-        let mut cover = |(i, c): (usize, char)| {
-            let is_covered = special[i] || is_cover(c) || covers(&constants, i);
+        let cover = |(i, c): (usize, char)| {
+            let is_covered = is_covered[i] || is_cover(c);
             if is_covered && !c.is_whitespace() { self.cover(c) } else { c }
         };
-        text.char_indices().map(&mut cover).collect()
+        text.char_indices().map(cover).collect()
     }
 
     /// What covers `c`; itself, once all are taken.

@@ -16,7 +16,10 @@ use minijinja::{
     value::{Rest, Serde, Value, ValueKind},
 };
 use std::{
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
     time::Duration,
 };
 
@@ -36,7 +39,7 @@ const KEPT_LEN: usize = 100_000;
 
 /// A template that is parsed.
 pub struct Source {
-    environment: Environment<'static>,
+    environment: Arc<Environment<'static>>,
     constants: AhoCorasick,
 }
 
@@ -58,7 +61,7 @@ impl Source {
                 .build(rewrite::constants(&text))
                 .map_err(failed)?;
             environment.add_template_owned("chat", text)?;
-            Ok(Self { environment, constants })
+            Ok(Self { environment: Arc::new(environment), constants })
         })
     }
 

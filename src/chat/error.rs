@@ -6,6 +6,9 @@ use crate::{format::FormatError, tokenizer::TokenizerError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TemplateError {
+    /// The model has none, and nobody gave one.
+    #[error("the model has no chat template, so nobody knows how it was taught to read a conversation")]
+    Missing,
     /// A file that cannot be opened or read.
     #[error(transparent)]
     Format(#[from] FormatError),

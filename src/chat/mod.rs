@@ -48,6 +48,14 @@ pub fn message(role: &str, content: &str) -> Value {
 }
 
 impl Template {
+    /// The template that the user gave, or else that of the model in `folder`; a model without a folder has none.
+    pub fn open(given: Option<&str>, folder: Option<&Path>) -> Result<Self, TemplateError> {
+        match given {
+            Some(file_or_text) => Self::given(file_or_text, folder),
+            None => folder.map_or(Ok(None), Self::find)?.ok_or(TemplateError::Missing),
+        }
+    }
+
     /// The template of the model in `folder`, if it has one.
     pub fn find(folder: &Path) -> Result<Option<Self>, TemplateError> {
         let config = read_object_if_there(folder, "tokenizer_config.json")?;

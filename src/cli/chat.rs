@@ -1,6 +1,6 @@
 //! Prompts that are read in another way than as plain text: conversations, and text with special tokens.
 
-use super::{exit::Failure, model::Model};
+use super::exit::Failure;
 use halfwarp::{
     Source, Tokenizer,
     chat::{Ending, Template, TemplateError, message},
@@ -34,16 +34,7 @@ impl ChatArgs {
         if !self.chat {
             return Ok(None);
         }
-        let folder = source.folder();
-        let template = match &self.chat_template {
-            Some(text) => Some(Template::given(text, folder)?),
-            None => folder.map_or(Ok(None), Template::find)?,
-        };
-        let template = template.ok_or_else(|| {
-            let text = "the model has no chat template, so nobody knows how it was taught to read a conversation: \
-                        leave --chat out, or give one with --chat-template";
-            Failure::Message(text.into())
-        })?;
+        let template = Template::open(self.chat_template.as_deref(), source.folder())?;
         let messages = self.system.iter().map(|text| message("system", text)).collect();
         Ok(Some(Conversation { template, messages }))
     }
@@ -51,7 +42,11 @@ impl ChatArgs {
 
 impl From<TemplateError> for Failure {
     fn from(error: TemplateError) -> Self {
-        Self::Message(error.to_string())
+        let way_out = match &error {
+            TemplateError::Missing => ": leave --chat out, or give one with --chat-template",
+            _ => "",
+        };
+        Self::Message(format!("{error}{way_out}"))
     }
 }
 
@@ -96,10 +91,4 @@ impl Conversation {
     pub fn prompt(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>, TemplateError> {
         self.template.encode(&self.messages, Ending::BeforeAnswer, tokenizer, usize::MAX)
     }
-}
-
-/// The prompt for an answer to `text`.
-pub fn prompt_of(model: &Model, conversation: &mut Conversation, text: &str) -> Result<Vec<u32>, Failure> {
-    conversation.push("user", text);
-    Ok(conversation.prompt(model.engine.tokenizer()?)?)
 }

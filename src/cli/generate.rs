@@ -1,7 +1,7 @@
 //! `halfwarp generate`: continues a text.
 
 use super::{
-    chat::{ChatArgs, prompt_of},
+    chat::ChatArgs,
     exit::Failure,
     interrupt::Interrupt,
     model::{Model, ModelArgs},
@@ -99,10 +99,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let ids = match (prompt, args.chat.conversation(&model.source)?) {
         (Prompt::Text(text), Some(mut conversation)) => {
             params.stop_token_ids.extend(conversation.eos_token_id(model.engine.tokenizer()?));
-            prompt_of(&model, &mut conversation, &text)?
-        }
-        (Prompt::Ids(_), Some(_)) => {
-            return Err(Failure::Message("--chat takes a message, and --ids gives token ids".into()));
+            conversation.push("user", &text);
+            conversation.prompt(model.engine.tokenizer()?)?
         }
         (Prompt::Text(text), None) if args.chat.special => {
             model.engine.prompt_ids(Prompt::WithSpecial(text))?

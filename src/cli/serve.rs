@@ -11,7 +11,7 @@ use super::{
 use clap::builder::FalseyValueParser;
 use halfwarp::{
     Config, Scheduler,
-    chat::Template,
+    chat::{Template, TemplateError},
     scheduler::SchedulerOptions,
     server::{self, Limits, Server, ServerError, ServerOptions, Size},
 };
@@ -238,15 +238,14 @@ impl Args {
         let Model { engine, footprint, load_time, source, .. } =
             self.model.open_with(self.ctx_size, n_cache)?;
         let sampling = self.model_defaults.sampling(server::default_sampling(), &source)?;
-        let folder = source.folder();
-        let template = match &self.address.chat_template {
-            Some(text) => {
-                Ok(Some(Template::given(text, folder).map_err(|e| Failure::Message(e.to_string()))?))
+        let template = Template::open(self.address.chat_template.as_deref(), source.folder());
+        match &template {
+            Ok(_) | Err(TemplateError::Missing) => {}
+            // What somebody asked for is not left out.
+            Err(error) if self.address.chat_template.is_some() => {
+                return Err(Failure::Message(error.to_string()));
             }
-            None => folder.map_or(Ok(None), Template::find),
-        };
-        if let Err(error) = &template {
-            note(format_args!("warning: {error}; requests for chat are refused"));
+            Err(error) => note(format_args!("warning: {error}; requests for chat are refused")),
         }
         let options = SchedulerOptions {
             n_running,

@@ -15,8 +15,8 @@ const BYTES_A_TOKEN: usize = 32;
 pub struct Model {
     /// Runs it.
     pub scheduler: Scheduler,
-    /// Makes a prompt of a conversation, where the model has a template for that; or why its template cannot be used.
-    template: Result<Option<Template>, TemplateError>,
+    /// Makes a prompt of a conversation; or why there is nothing that does.
+    template: Result<Template, TemplateError>,
     /// How tokens are chosen where a request does not say.
     sampling: SamplingParams,
     /// What computes, for people and for `system_fingerprint`.
@@ -37,8 +37,8 @@ pub struct Size {
 }
 
 impl Model {
-    /// A model that `scheduler` runs. Where its template cannot be used, it answers everything but conversations.
-    pub fn new(scheduler: Scheduler, template: Result<Option<Template>, TemplateError>, size: Size) -> Self {
+    /// A model that `scheduler` runs. Without a template it answers everything but conversations.
+    pub fn new(scheduler: Scheduler, template: Result<Template, TemplateError>, size: Size) -> Self {
         let device = scheduler.engine().device_name();
         let sampling = default_sampling();
         Self { scheduler, template, sampling, device, size, created: unix_time() }
@@ -60,17 +60,8 @@ impl Model {
 
     /// The template for conversations.
     pub(super) fn template(&self) -> Result<&Template, ApiError> {
-        let why = match &self.template {
-            Ok(Some(template)) => return Ok(template),
-            Ok(None) => {
-                "the model has no chat template, so nobody knows how it was taught to read a conversation"
-                    .into()
-            }
-            Err(error) => format!("the model's chat template cannot be used: {error}"),
-        };
-        Err(ApiError::invalid(format_args!(
-            "{why}: use /v1/completions, or start the server with --chat-template"
-        )))
+        let way_out = "use /v1/completions, or start the server with --chat-template";
+        self.template.as_ref().map_err(|error| ApiError::invalid(format_args!("{error}: {way_out}")))
     }
 
     /// What computes, for clients that compare answers.

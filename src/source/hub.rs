@@ -3,7 +3,7 @@
 //! Files go to `blobs/` under their checksum, first with the ending `.incomplete`; links to them to
 //! `snapshots/<commit>/`; and last, when every file is there and checked, the revision to `refs/`. A model is found by its
 //! reference, so a download that was cut short is never taken for a model, and the next one goes on where it stopped.
-//! Called by [`Source::fetch`](super::Source::fetch). Tested in `tests/hub.rs`.
+//! Called by [`Source::fetch`](super::Source::fetch). Tested in `tests/hub/`.
 
 mod file;
 

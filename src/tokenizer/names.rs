@@ -75,8 +75,8 @@ const NAMES: [&str; 7] =
 /// Further tokens, in a list.
 const ADDITIONAL: &str = "additional_special_tokens";
 
-/// The special tokens of the model in `folder` by name: the class's own, over them special_tokens_map.json, over them
-/// tokenizer_config.json, or the two the other way round where the latter does not list the added tokens.
+/// The special tokens of the model in `folder` by name: the class's own, over them those of tokenizer_config.json, and over them
+/// those of special_tokens_map.json, which counts only where the former does not list the added tokens.
 pub fn special_tokens(folder: &Path) -> Result<Map<String, Value>, TokenizerError> {
     let config = read_object_if_there(folder, "tokenizer_config.json")?;
     let map = read_object_if_there(folder, "special_tokens_map.json")?;

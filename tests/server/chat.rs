@@ -124,26 +124,6 @@ fn a_template_sees_who_speaks() {
 }
 
 #[test]
-fn special_tokens_that_a_filter_changed_stay_text() {
-    let tokenizer = tales().scheduler().engine().tokenizer().unwrap();
-    let template = Template::given("{{ messages[0].content | upper }}<|endoftext|>", None).unwrap();
-    let ids = template.encode(&user("a<|endoftext|>b"), Ending::BeforeAnswer, tokenizer, usize::MAX).unwrap();
-    let mut expected = tokenizer.encode("A<|endoftext|>B").unwrap();
-    expected.push(tokenizer.id_of("<|endoftext|>").unwrap());
-    assert_eq!(ids, expected);
-}
-
-#[test]
-fn special_tokens_in_a_message_stay_text() {
-    let tokenizer = tales().scheduler().engine().tokenizer().unwrap();
-    let template = Template::given("{{ bos_token }}{{ messages[0].content }}<|endoftext|>", None).unwrap();
-    let ids = template.encode(&user("a<|endoftext|>b"), Ending::BeforeAnswer, tokenizer, usize::MAX).unwrap();
-    let mut expected = tokenizer.encode("a<|endoftext|>b").unwrap();
-    expected.push(tokenizer.id_of("<|endoftext|>").unwrap());
-    assert_eq!(ids, expected);
-}
-
-#[test]
 fn a_stream_begins_with_the_role_and_ends_with_the_reason() {
     let mut body = hello();
     let whole = chat(rig(), body.clone()).ok()["choices"][0]["message"]["content"].clone();

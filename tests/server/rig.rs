@@ -54,9 +54,9 @@ pub fn serve_with(
     template: Option<&str>,
 ) -> Rig {
     let scheduler = Scheduler::new(engine, texts).unwrap();
-    let template = template.map(|text| Template::given(text, None).unwrap());
+    let template = Template::open(template, None);
     let size = Size { n_params: 5_919_744, n_bytes: 11_839_488 };
-    let model = Model::new(scheduler.clone(), Ok(template), size);
+    let model = Model::new(scheduler.clone(), template, size);
     let mut rig = start(options, Some(model));
     rig.scheduler = Some(scheduler);
     rig
